@@ -1,0 +1,67 @@
+/*
+ * A channel: a name that events are published to, what it retains, and which shards listen.
+ *
+ * Channels live in the sequencer's table and are touched only under its lock. A channel comes into
+ * being with its first subscriber, or with the first event that it retains, and is forgotten when it
+ * has had neither for a while. `feeds[i]` is the channel as shard i sees it (core/feed.h), NULL while
+ * that shard has no use for it; a channel is never freed while a feed points at it.
+ */
+#ifndef SPATE_CORE_CHANNEL_H
+#define SPATE_CORE_CHANNEL_H
+
+#include "core/base/list.h"
+#include "core/base/table.h"
+#include "core/history.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct feed;
+
+/* Names are unique per kind: a client called "news" is not the channel "news". */
+enum channel_kind {
+    CHANNEL_PUBLIC,    /* /sse/{channel} */
+    CHANNEL_CLIENT,    /* the private stream of a named client */
+    CHANNEL_BROADCAST, /* exactly one: everybody's */
+};
+
+enum { CHANNEL_NAME_LEN_MAX = 255 };
+
+struct channel {
+    struct table_node node;
+    struct list by_size; /* the sequencer's lists of histories by size; linked while one is retained */
+    struct history history;
+    const struct history_limits *limits; /* the sequencer's; by name pattern */
+    uint64_t subscribers;                /* over all shards */
+    uint64_t published;                  /* events */
+    uint64_t last_used_ms;               /* last publish, subscribe or unsubscribe */
+    uint32_t reserved;                   /* of a batch being admitted: events for this channel */
+    uint16_t feed_count;                 /* feeds[] that are not NULL */
+    uint8_t size_class;                  /* index of the list that by_size is in */
+    uint8_t kind;                        /* enum channel_kind */
+    uint8_t name_len;
+    char *name;
+    struct feed *feeds[];
+};
+
+struct channel_name {
+    enum channel_kind kind;
+    struct span name; /* 1 to CHANNEL_NAME_LEN_MAX bytes; empty only for CHANNEL_BROADCAST */
+};
+
+static inline struct span channel_name_of(const struct channel *channel)
+{
+    return span_make(channel->name, channel->name_len);
+}
+
+/* NULL when out of memory. The name is copied. */
+struct channel *channel_new(struct channel_name name, unsigned shard_count,
+                            uint64_t evicted_sequence);
+void channel_free(struct channel *channel);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,864 @@
+#include "core/fanout.h"
+
+#include <errno.h>
+
+#include "core/base/memory.h"
+
+struct fanout_batch_entry {
+    struct frame *frame;
+    uint32_t end; /* where the frame ends in the batch */
+};
+
+/* What goes out in one send: frames in order, as one run of bytes. Lives in the turn's arena. */
+struct fanout_batch {
+    /* Who it is for: subscribers of `feed` (and the broadcast) at `position`. */
+    const struct feed *feed;
+    uint64_t position;
+    uint8_t view;
+    bool more; /* the limits cut it: there is more after it */
+    struct span bytes;
+    uint32_t entry_count;
+    struct fanout_batch_entry *entries;
+    struct fanout_batch *next; /* history_batches */
+};
+
+/* One send of this turn, remembered until it is final, so that the cursor can move back. */
+struct fanout_delivery {
+    struct subscriber *subscriber;
+    struct fanout_batch *batch; /* NULL: the rest of `partial` */
+    struct frame *partial;
+    uint32_t partial_sent;
+    uint64_t position;
+};
+
+static void count_up(uint64_t *counter, uint64_t by)
+{
+    /* Relaxed, one writer: read by whoever asks for statistics. */
+    __atomic_store_n(counter, *counter + by, __ATOMIC_RELAXED);
+}
+
+int fanout_init(struct fanout *fanout, struct sequencer *sequencer, struct queue *queue,
+                unsigned shard, uint64_t behind_bytes_max)
+{
+    *fanout = (struct fanout){
+        .sequencer = sequencer,
+        .queue = queue,
+        .shard = shard,
+        .behind_bytes_max = behind_bytes_max,
+        .turn = 1,
+    };
+    list_init(&fanout->dirty);
+    list_init(&fanout->passed);
+    list_init(&fanout->idle);
+    list_init(&fanout->retired);
+    list_init(&fanout->ready);
+    fanout->deliveries = memory_alloc(FANOUT_SENDS_MAX * sizeof(fanout->deliveries[0]));
+    fanout->cache = memory_calloc(FANOUT_CACHE_SIZE, sizeof(fanout->cache[0]));
+    fanout->arena = memory_alloc(FANOUT_ARENA_BYTES);
+    fanout->read_frames = memory_alloc(FANOUT_BATCH_FRAMES_MAX * sizeof(fanout->read_frames[0]));
+    fanout->broadcast = sequencer_broadcast_feed(sequencer, shard);
+    if (fanout->deliveries == NULL || fanout->cache == NULL || fanout->arena == NULL ||
+        fanout->read_frames == NULL || fanout->broadcast == NULL) {
+        fanout_fini(fanout);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+void fanout_set_handler(struct fanout *fanout, const struct fanout_handler *handler, void *owner)
+{
+    fanout->handler = handler;
+    fanout->owner = owner;
+}
+
+static void feed_release_frame(void *context, struct frame *frame)
+{
+    (void)context;
+    frame_unref(frame);
+}
+
+static void drain_queue(struct fanout *fanout)
+{
+    struct queue_entry entry;
+    while (queue_pop(fanout->queue, &entry)) {
+        frame_unref(entry.frame);
+    }
+    queue_release(fanout->queue);
+}
+
+static void free_feeds(struct list *list)
+{
+    for (struct list *link = list_take(list); link != NULL; link = list_take(list)) {
+        struct feed *feed = container_of(link, struct feed, idle);
+        list_remove_if_linked(&feed->dirty);
+        feed_free(feed);
+    }
+}
+
+void fanout_fini(struct fanout *fanout)
+{
+    fanout_sends_final(fanout);
+    fanout_sweep(fanout, UINT64_MAX);
+    CHECK(list_is_empty(&fanout->idle));
+    if (fanout->broadcast != NULL) {
+        sequencer_detach(fanout->sequencer, fanout->shard, fanout->broadcast);
+        drain_queue(fanout);
+        list_remove_if_linked(&fanout->broadcast->dirty);
+        feed_free(fanout->broadcast);
+    }
+    free_feeds(&fanout->retired);
+    memory_free(fanout->deliveries);
+    memory_free(fanout->cache);
+    memory_free(fanout->arena);
+    memory_free(fanout->read_frames);
+}
+
+/* ---- From the queue to the feeds ----------------------------------------------------------- */
+
+static void feed_mark_dirty(struct fanout *fanout, struct feed *feed)
+{
+    if (!list_is_linked(&feed->dirty)) {
+        list_append(&fanout->dirty, &feed->dirty);
+    }
+}
+
+void fanout_take(struct fanout *fanout)
+{
+    struct queue_entry entry;
+    unsigned taken = 0;
+    while (taken < FANOUT_TAKE_MAX && queue_pop(fanout->queue, &entry)) {
+        struct feed *feed = entry.feed;
+        DCHECK(entry.sequence > fanout->dequeued);
+        fanout->dequeued = entry.sequence;
+        taken++;
+        if (feed->member_count == 0 && feed->window.count == 0) {
+            feed_skip(feed, entry.frame);
+        } else {
+            feed_append(feed, entry.frame);
+            feed_mark_dirty(fanout, feed);
+        }
+    }
+    if (taken > 0) {
+        queue_release(fanout->queue);
+        count_up(&fanout->stats.taken, taken);
+    }
+}
+
+/* ---- Batches ------------------------------------------------------------------------------- */
+
+static void *arena_get(struct fanout *fanout, size_t size)
+{
+    size_t aligned = (size + 15) & ~(size_t)15;
+    if (aligned > FANOUT_ARENA_BYTES - fanout->arena_used) {
+        return NULL;
+    }
+    void *block = fanout->arena + fanout->arena_used;
+    fanout->arena_used += aligned;
+    return block;
+}
+
+/* The next frame after `after` in the windows of the subscriber's feeds and of the broadcast. */
+static struct frame *window_next(struct fanout *fanout, struct subscriber *subscriber,
+                                 uint64_t after)
+{
+    struct frame *next = NULL;
+    struct membership *memberships = subscriber_memberships(subscriber);
+    for (unsigned i = 0; i <= subscriber->channel_count; i++) {
+        const struct feed *feed =
+            i < subscriber->channel_count ? memberships[i].feed : fanout->broadcast;
+        if (feed->head <= after) {
+            continue;
+        }
+        uint32_t index = feed_find(feed, after);
+        if (index < feed->window.count) {
+            struct frame *frame = feed_entry_at(feed, index)->frame;
+            if (next == NULL || frame->sequence < next->sequence) {
+                next = frame;
+            }
+        }
+    }
+    return next;
+}
+
+static bool batch_is_full(size_t bytes, size_t next_bytes, unsigned count)
+{
+    return count > 0 &&
+           (count == FANOUT_BATCH_FRAMES_MAX || bytes + next_bytes > FANOUT_BATCH_BYTES_MAX);
+}
+
+/* Collects frames after the subscriber's position from the windows. Returns how many. */
+static unsigned gather_windows(struct fanout *fanout, struct subscriber *subscriber, bool *ret_more)
+{
+    enum frame_view view = (enum frame_view)subscriber->view;
+    uint64_t after = subscriber->position;
+    size_t bytes = 0;
+    unsigned count = 0;
+    for (;;) {
+        struct frame *frame = window_next(fanout, subscriber, after);
+        if (frame == NULL) {
+            *ret_more = false;
+            return count;
+        }
+        size_t len = frame_view(frame, view).len;
+        if (batch_is_full(bytes, len, count)) {
+            *ret_more = true;
+            return count;
+        }
+        fanout->read_frames[count++] = frame;
+        bytes += len;
+        after = frame->sequence;
+    }
+}
+
+/* True if the windows reach back to the subscriber's position in all of its channels. */
+static bool windows_reach(const struct fanout *fanout, struct subscriber *subscriber)
+{
+    struct membership *memberships = subscriber_memberships(subscriber);
+    for (unsigned i = 0; i < subscriber->channel_count; i++) {
+        if (subscriber->position < memberships[i].feed->base) {
+            return false;
+        }
+    }
+    return subscriber->position >= fanout->broadcast->base;
+}
+
+/* Lays `count` frames out as one run of bytes: the frame itself if it is one, else a copy. */
+static struct fanout_batch *batch_make(struct fanout *fanout, struct subscriber *subscriber,
+                                       unsigned count)
+{
+    enum frame_view view = (enum frame_view)subscriber->view;
+    size_t bytes = 0;
+    for (unsigned i = 0; i < count; i++) {
+        bytes += frame_view(fanout->read_frames[i], view).len;
+    }
+    struct fanout_batch *batch = arena_get(
+        fanout, sizeof(*batch) + count * sizeof(batch->entries[0]) + (count > 1 ? bytes : 0));
+    if (batch == NULL) {
+        return NULL;
+    }
+    *batch = (struct fanout_batch){
+        .feed = subscriber->channel_count == 0 ? fanout->broadcast
+                                               : subscriber_memberships(subscriber)[0].feed,
+        .position = subscriber->position,
+        .view = subscriber->view,
+        .entry_count = count,
+        .entries = (struct fanout_batch_entry *)(batch + 1),
+    };
+    char *copy = (char *)(batch->entries + count);
+    size_t end = 0;
+    for (unsigned i = 0; i < count; i++) {
+        struct span piece = frame_view(fanout->read_frames[i], view);
+        if (count > 1) {
+            memcpy(copy + end, piece.bytes, piece.len);
+        }
+        end += piece.len;
+        batch->entries[i] =
+            (struct fanout_batch_entry){fanout->read_frames[i], (uint32_t)end};
+    }
+    batch->bytes = count > 1 ? span_make(copy, end) : frame_view(fanout->read_frames[0], view);
+    return batch;
+}
+
+static struct fanout_batch **cache_slot(struct fanout *fanout, const struct subscriber *subscriber,
+                                        const struct feed *feed)
+{
+    uint64_t mix = (uint64_t)(uintptr_t)feed * 0x9e3779b97f4a7c15ULL +
+                   subscriber->position * 0xd6e8feb86659fd93ULL + subscriber->view;
+    return &fanout->cache[(mix >> 40) % FANOUT_CACHE_SIZE];
+}
+
+enum visit_outcome {
+    VISIT_SENT,   /* a batch was found; there may be more after it */
+    VISIT_NOTHING, /* up to date */
+    VISIT_LAPPED, /* the owner has been told */
+    VISIT_LATER,  /* this turn's memory is used up */
+};
+
+/* Reads one batch for a subscriber that the windows no longer reach. */
+static enum visit_outcome batch_from_history(struct fanout *fanout, struct subscriber *subscriber,
+                                             struct fanout_batch **ret_batch)
+{
+    struct membership *memberships = subscriber_memberships(subscriber);
+    struct feed *feeds[SUBSCRIBER_CHANNELS_MAX];
+    /* All events up to `upto` that this subscriber needs are in history or in no channel of its. */
+    uint64_t upto = max_u64(fanout->dequeued, fanout->broadcast->base);
+    for (unsigned i = 0; i < subscriber->channel_count; i++) {
+        feeds[i] = memberships[i].feed;
+        upto = max_u64(upto, feeds[i]->base);
+    }
+    struct history_read read = {
+        .feeds = feeds,
+        .feed_count = subscriber->channel_count,
+        .after = subscriber->position,
+        .upto = upto,
+        .frame_count_max = FANOUT_BATCH_FRAMES_MAX,
+        .bytes_max = FANOUT_BATCH_BYTES_MAX,
+        .frames = fanout->read_frames,
+    };
+    if (FANOUT_ARENA_BYTES - fanout->arena_used < 2 * FANOUT_BATCH_BYTES_MAX) {
+        return VISIT_LATER;
+    }
+    count_up(&fanout->stats.history_reads, 1);
+    enum read_outcome outcome = sequencer_read(fanout->sequencer, &read);
+    if (outcome == READ_LAPPED) {
+        uint64_t requested = subscriber->position;
+        subscriber->position = read.ret_available;
+        count_up(&fanout->stats.lapped, 1);
+        fanout->handler->lapped(fanout->owner, subscriber, requested, read.ret_available);
+        return VISIT_LAPPED;
+    }
+    if (read.ret_count == 0) {
+        subscriber->position = upto;
+        return VISIT_NOTHING;
+    }
+    /* A frame that is larger than a batch goes alone: it is not copied then. */
+    unsigned count = read.ret_count;
+    size_t bytes = 0;
+    for (unsigned i = 0; i < count; i++) {
+        size_t len = frame_view(read.frames[i], (enum frame_view)subscriber->view).len;
+        if (batch_is_full(bytes, len, i)) {
+            for (unsigned j = i; j < read.ret_count; j++) {
+                frame_unref(read.frames[j]);
+            }
+            count = i;
+            break;
+        }
+        bytes += len;
+    }
+    struct fanout_batch *batch = batch_make(fanout, subscriber, count);
+    if (batch == NULL) {
+        for (unsigned i = 0; i < count; i++) {
+            frame_unref(read.frames[i]);
+        }
+        return VISIT_LATER;
+    }
+    /* The batch holds the references that the read took, until the turn's sends are final. */
+    batch->more = true;
+    batch->next = fanout->history_batches;
+    fanout->history_batches = batch;
+    *ret_batch = batch;
+    return VISIT_SENT;
+}
+
+static enum visit_outcome batch_find(struct fanout *fanout, struct subscriber *subscriber,
+                                     struct fanout_batch **ret_batch)
+{
+    const struct feed *feed =
+        subscriber->channel_count == 0 ? fanout->broadcast : subscriber->only.feed;
+    struct fanout_batch **slot = NULL;
+    if (subscriber->channel_count <= 1) {
+        slot = cache_slot(fanout, subscriber, feed);
+        struct fanout_batch *cached = *slot;
+        if (cached != NULL && cached->feed == feed && cached->position == subscriber->position &&
+            cached->view == subscriber->view) {
+            *ret_batch = cached;
+            return VISIT_SENT;
+        }
+    }
+    enum visit_outcome outcome = VISIT_SENT;
+    if (windows_reach(fanout, subscriber)) {
+        bool more = false;
+        unsigned count = gather_windows(fanout, subscriber, &more);
+        if (count == 0) {
+            return VISIT_NOTHING;
+        }
+        *ret_batch = batch_make(fanout, subscriber, count);
+        if (*ret_batch == NULL) {
+            return VISIT_LATER;
+        }
+        (*ret_batch)->more = more;
+    } else {
+        outcome = batch_from_history(fanout, subscriber, ret_batch);
+    }
+    if (outcome == VISIT_SENT && slot != NULL) {
+        *slot = *ret_batch;
+    }
+    return outcome;
+}
+
+/* ---- Visits -------------------------------------------------------------------------------- */
+
+static void set_behind(struct fanout *fanout, struct subscriber *subscriber, bool behind)
+{
+    if (((subscriber->flags & SUBSCRIBER_BEHIND) != 0) == behind) {
+        return;
+    }
+    subscriber->flags ^= SUBSCRIBER_BEHIND;
+    uint32_t step = behind ? 1 : UINT32_MAX;
+    struct membership *memberships = subscriber_memberships(subscriber);
+    for (unsigned i = 0; i <= subscriber->channel_count; i++) {
+        struct feed *feed =
+            i < subscriber->channel_count ? memberships[i].feed : fanout->broadcast;
+        feed->behind_count += step;
+        if (feed->behind_count == 0 && feed->window.count > 0) {
+            /* The window was kept for the sake of this one: a pass will let it go. */
+            feed_mark_dirty(fanout, feed);
+        }
+    }
+}
+
+static void make_ready(struct fanout *fanout, struct subscriber *subscriber)
+{
+    set_behind(fanout, subscriber, true);
+    if (!list_is_linked(&subscriber->ready)) {
+        list_append(&fanout->ready, &subscriber->ready);
+    }
+}
+
+static void delivery_send(struct fanout *fanout, struct subscriber *subscriber,
+                          struct fanout_batch *batch, struct span bytes)
+{
+    uint32_t token = fanout->send_count++;
+    fanout->deliveries[token] = (struct fanout_delivery){
+        .subscriber = subscriber,
+        .batch = batch,
+        .partial = subscriber->partial,
+        .partial_sent = subscriber->partial_sent,
+        .position = subscriber->position,
+    };
+    subscriber->turn = fanout->turn;
+    fanout->handler->send(fanout->owner, subscriber, bytes, token);
+}
+
+static void send_partial(struct fanout *fanout, struct subscriber *subscriber)
+{
+    struct frame *frame = subscriber->partial;
+    struct span bytes = frame_view(frame, (enum frame_view)subscriber->view);
+    uint32_t sent = subscriber->partial_sent;
+    delivery_send(fanout, subscriber, NULL, span_make(bytes.bytes + sent, bytes.len - sent));
+    /* The delivery keeps the reference until the send is final. */
+    subscriber->position = frame->sequence;
+    subscriber->partial = NULL;
+    subscriber->partial_sent = 0;
+    count_up(&fanout->stats.deliveries, 1);
+    make_ready(fanout, subscriber);
+}
+
+/* Sends the subscriber what it has not seen. False when the turn's budget is used up. */
+static bool fanout_visit(struct fanout *fanout, struct subscriber *subscriber)
+{
+    if ((subscriber->flags & (SUBSCRIBER_HELD | SUBSCRIBER_BLOCKED)) != 0) {
+        return true;
+    }
+    if (fanout->send_count == FANOUT_SENDS_MAX) {
+        return false;
+    }
+    if (subscriber->turn == fanout->turn) {
+        make_ready(fanout, subscriber);
+        return true;
+    }
+    if (subscriber->partial != NULL) {
+        send_partial(fanout, subscriber);
+        return true;
+    }
+    struct fanout_batch *batch = NULL;
+    switch (batch_find(fanout, subscriber, &batch)) {
+    case VISIT_NOTHING:
+        set_behind(fanout, subscriber, false);
+        return true;
+    case VISIT_LAPPED:
+        return true;
+    case VISIT_LATER:
+        return false;
+    case VISIT_SENT:
+        break;
+    }
+    delivery_send(fanout, subscriber, batch, batch->bytes);
+    subscriber->position = batch->entries[batch->entry_count - 1].frame->sequence;
+    count_up(&fanout->stats.deliveries, batch->entry_count);
+    if (batch->more) {
+        make_ready(fanout, subscriber);
+    } else {
+        set_behind(fanout, subscriber, false);
+    }
+    return true;
+}
+
+/* Those who do not keep up, each by itself. */
+static void run_ready(struct fanout *fanout)
+{
+    struct list round;
+    list_init(&round);
+    list_splice(&round, &fanout->ready);
+    while (fanout->send_count < FANOUT_READY_MAX) {
+        struct list *link = list_take(&round);
+        if (link == NULL) {
+            return;
+        }
+        struct subscriber *subscriber = container_of(link, struct subscriber, ready);
+        if (!fanout_visit(fanout, subscriber)) {
+            make_ready(fanout, subscriber);
+            break;
+        }
+    }
+    /* Whoever was not reached keeps its place before those who were. */
+    list_splice(&round, &fanout->ready);
+    list_splice(&fanout->ready, &round);
+}
+
+/* Walks on through the members of one feed. False when the turn's budget is used up. */
+static bool run_pass(struct fanout *fanout, struct feed *feed, uint32_t *visits)
+{
+    if (feed->pass_next == 0) {
+        feed->pass_head = feed->head;
+    }
+    while (feed->pass_next < feed->member_count) {
+        if (*visits == 0) {
+            return false;
+        }
+        (*visits)--;
+        struct subscriber *subscriber = feed->members[feed->pass_next];
+        if (feed->pass_next + 4 < feed->member_count) {
+            __builtin_prefetch(feed->members[feed->pass_next + 4]);
+        }
+        feed->pass_next++;
+        if (subscriber->position < feed->head &&
+            (subscriber->flags & SUBSCRIBER_BEHIND) == 0 && !fanout_visit(fanout, subscriber)) {
+            /* The visit did not happen: the pass goes on with the same member. */
+            feed->pass_next--;
+            return false;
+        }
+    }
+    feed->pass_next = 0;
+    feed_set_passed(feed, feed->pass_head);
+    count_up(&fanout->stats.passes, 1);
+    return true;
+}
+
+void fanout_run(struct fanout *fanout)
+{
+    run_ready(fanout);
+    uint32_t visits = FANOUT_VISITS_MAX;
+    struct list round;
+    list_init(&round);
+    list_splice(&round, &fanout->dirty);
+    for (;;) {
+        struct list *link = list_take(&round);
+        if (link == NULL) {
+            return;
+        }
+        struct feed *feed = container_of(link, struct feed, dirty);
+        if (!run_pass(fanout, feed, &visits)) {
+            /* The others first next time, this one after them. */
+            list_splice(&round, &fanout->dirty);
+            list_splice(&fanout->dirty, &round);
+            list_append(&fanout->dirty, &feed->dirty);
+            return;
+        }
+        list_append(&fanout->passed, &feed->dirty);
+    }
+}
+
+bool fanout_has_work(const struct fanout *fanout)
+{
+    return !list_is_empty(&fanout->dirty) || !list_is_empty(&fanout->ready) ||
+           !list_is_empty(&fanout->passed) || fanout->send_count > 0 ||
+           !queue_is_empty(fanout->queue);
+}
+
+/* ---- What became of the sends --------------------------------------------------------------- */
+
+/* Moves the cursor back to what the kernel really took. */
+static void delivery_undo(struct fanout *fanout, struct fanout_delivery *delivery, uint32_t sent)
+{
+    struct subscriber *subscriber = delivery->subscriber;
+    if (delivery->batch == NULL) {
+        subscriber->position = delivery->position;
+        subscriber->partial = frame_ref(delivery->partial);
+        subscriber->partial_sent = delivery->partial_sent + sent;
+        count_up(&fanout->stats.deliveries, (uint64_t)-1);
+        return;
+    }
+    const struct fanout_batch *batch = delivery->batch;
+    uint32_t begin = 0;
+    uint32_t index = 0;
+    subscriber->position = delivery->position;
+    while (batch->entries[index].end <= sent) {
+        begin = batch->entries[index].end;
+        subscriber->position = batch->entries[index].frame->sequence;
+        index++;
+        CHECK(index < batch->entry_count);
+    }
+    if (sent > begin) {
+        subscriber->partial = frame_ref(batch->entries[index].frame);
+        subscriber->partial_sent = sent - begin;
+    }
+    count_up(&fanout->stats.deliveries, (uint64_t)index - batch->entry_count);
+}
+
+void fanout_sent(struct fanout *fanout, uint32_t token, ssize_t sent)
+{
+    CHECK(token < fanout->send_count);
+    struct fanout_delivery *delivery = &fanout->deliveries[token];
+    struct subscriber *subscriber = delivery->subscriber;
+    count_up(&fanout->stats.short_sends, 1);
+    if (subscriber == NULL || !subscriber_is_joined(subscriber)) {
+        return;
+    }
+    delivery_undo(fanout, delivery, sent > 0 ? (uint32_t)sent : 0);
+    list_remove_if_linked(&subscriber->ready);
+    set_behind(fanout, subscriber, true);
+    subscriber->flags |= SUBSCRIBER_BLOCKED;
+    if (sent < 0) {
+        fanout->handler->failed(fanout->owner, subscriber, (int)sent);
+    } else {
+        fanout->handler->blocked(fanout->owner, subscriber);
+    }
+}
+
+static void trim_passed(struct fanout *fanout)
+{
+    struct list *link;
+    while ((link = list_take(&fanout->passed)) != NULL) {
+        struct feed *feed = container_of(link, struct feed, dirty);
+        feed_trim(feed, fanout->behind_bytes_max, feed_release_frame, NULL);
+        if (feed->head > feed->passed) {
+            feed_mark_dirty(fanout, feed);
+        }
+    }
+}
+
+void fanout_sends_final(struct fanout *fanout)
+{
+    for (uint32_t i = 0; i < fanout->send_count; i++) {
+        if (fanout->deliveries[i].batch == NULL) {
+            frame_unref(fanout->deliveries[i].partial);
+        }
+    }
+    count_up(&fanout->stats.sends, fanout->send_count);
+    fanout->send_count = 0;
+    fanout->turn++;
+    for (; fanout->history_batches != NULL; fanout->history_batches = fanout->history_batches->next) {
+        for (uint32_t i = 0; i < fanout->history_batches->entry_count; i++) {
+            frame_unref(fanout->history_batches->entries[i].frame);
+        }
+    }
+    if (fanout->arena_used > 0) {
+        memset(fanout->cache, 0, FANOUT_CACHE_SIZE * sizeof(fanout->cache[0]));
+        fanout->arena_used = 0;
+    }
+    trim_passed(fanout);
+}
+
+/* ---- Joining and leaving --------------------------------------------------------------------- */
+
+static void member_moved(struct fanout *fanout, struct feed *feed, uint32_t index)
+{
+    struct subscriber *subscriber = feed->members[index];
+    if (feed == fanout->broadcast) {
+        subscriber->broadcast_index = index;
+        return;
+    }
+    struct membership *memberships = subscriber_memberships(subscriber);
+    for (unsigned i = 0; i < subscriber->channel_count; i++) {
+        if (memberships[i].feed == feed) {
+            memberships[i].index = index;
+            return;
+        }
+    }
+    CHECK(!"a member of a feed knows it");
+}
+
+static void feed_leave(struct fanout *fanout, struct feed *feed, uint32_t index, uint64_t now_ms)
+{
+    uint32_t moved[2];
+    unsigned moved_count;
+    feed_remove_member(feed, index, moved, &moved_count);
+    for (unsigned i = 0; i < moved_count; i++) {
+        member_moved(fanout, feed, moved[i]);
+    }
+    if (feed->member_count == 0 && feed != fanout->broadcast) {
+        feed->idle_since_ms = now_ms;
+        list_append(&fanout->idle, &feed->idle);
+        feed_mark_dirty(fanout, feed);
+    }
+}
+
+/* Takes the subscriber out of its first `count` feeds, and of the broadcast if `all`. */
+static void leave_feeds(struct fanout *fanout, struct subscriber *subscriber, unsigned count,
+                        bool all, uint64_t now_ms)
+{
+    struct membership *memberships = subscriber_memberships(subscriber);
+    for (unsigned i = 0; i < count; i++) {
+        feed_leave(fanout, memberships[i].feed, memberships[i].index, now_ms);
+    }
+    if (all) {
+        feed_leave(fanout, fanout->broadcast, subscriber->broadcast_index, now_ms);
+    }
+}
+
+static int join_feeds(struct fanout *fanout, struct subscriber *subscriber,
+                      struct feed *const feeds[], unsigned count, uint64_t now_ms)
+{
+    struct membership *memberships = subscriber_memberships(subscriber);
+    for (unsigned i = 0; i < count; i++) {
+        memberships[i].feed = feeds[i];
+        if (feed_add_member(feeds[i], subscriber, &memberships[i].index) < 0) {
+            leave_feeds(fanout, subscriber, i, false, now_ms);
+            return -ENOMEM;
+        }
+        list_remove_if_linked(&feeds[i]->idle);
+    }
+    if (feed_add_member(fanout->broadcast, subscriber, &subscriber->broadcast_index) < 0) {
+        leave_feeds(fanout, subscriber, count, false, now_ms);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+/* Feeds that were made for a subscriber who then could not join must not be forgotten. */
+static void feeds_without_members(struct fanout *fanout, struct feed *const feeds[],
+                                  unsigned count, uint64_t now_ms)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (feeds[i]->member_count == 0 && !list_is_linked(&feeds[i]->idle)) {
+            feeds[i]->idle_since_ms = now_ms;
+            list_append(&fanout->idle, &feeds[i]->idle);
+        }
+    }
+}
+
+enum subscribe_outcome fanout_join(struct fanout *fanout, struct subscriber *subscriber,
+                                   const struct channel_name names[], unsigned count,
+                                   uint64_t from, uint64_t now_ms)
+{
+    CHECK(!subscriber_is_joined(subscriber));
+    CHECK(count <= SUBSCRIBER_CHANNELS_MAX);
+    struct feed *feeds[SUBSCRIBER_CHANNELS_MAX] = {NULL};
+    uint64_t sequence = 0;
+    subscriber->many = NULL;
+    if (count > 1) {
+        subscriber->many = memory_calloc(count, sizeof(subscriber->many[0]));
+        if (subscriber->many == NULL) {
+            return SUBSCRIBE_NO_MEMORY;
+        }
+    }
+    enum subscribe_outcome outcome = sequencer_subscribe(
+        fanout->sequencer, fanout->shard, names, count, now_ms, feeds, &sequence);
+    if (outcome == SUBSCRIBE_DONE) {
+        subscriber->channel_count = (uint16_t)count;
+        if (join_feeds(fanout, subscriber, feeds, count, now_ms) < 0) {
+            sequencer_unsubscribe(fanout->sequencer, feeds, count, now_ms);
+            outcome = SUBSCRIBE_NO_MEMORY;
+        }
+    }
+    if (outcome != SUBSCRIBE_DONE) {
+        unsigned obtained = 0;
+        while (obtained < count && feeds[obtained] != NULL) {
+            obtained++;
+        }
+        feeds_without_members(fanout, feeds, obtained, now_ms);
+        memory_free(subscriber->many);
+        subscriber->many = NULL;
+        subscriber->channel_count = 0;
+        return outcome;
+    }
+    subscriber->position = from == FANOUT_FROM_NOW ? sequence : from;
+    subscriber->flags = SUBSCRIBER_JOINED | SUBSCRIBER_HELD;
+    set_behind(fanout, subscriber, true);
+    return SUBSCRIBE_DONE;
+}
+
+void fanout_leave(struct fanout *fanout, struct subscriber *subscriber, uint64_t now_ms)
+{
+    CHECK(subscriber_is_joined(subscriber));
+    set_behind(fanout, subscriber, false);
+    list_remove_if_linked(&subscriber->ready);
+    for (uint32_t i = 0; i < fanout->send_count; i++) {
+        /* Rare: somebody leaves between a turn's sends and their results. */
+        if (fanout->deliveries[i].subscriber == subscriber) {
+            fanout->deliveries[i].subscriber = NULL;
+        }
+    }
+    struct feed *feeds[SUBSCRIBER_CHANNELS_MAX];
+    struct membership *memberships = subscriber_memberships(subscriber);
+    for (unsigned i = 0; i < subscriber->channel_count; i++) {
+        feeds[i] = memberships[i].feed;
+    }
+    leave_feeds(fanout, subscriber, subscriber->channel_count, true, now_ms);
+    sequencer_unsubscribe(fanout->sequencer, feeds, subscriber->channel_count, now_ms);
+    if (subscriber->partial != NULL) {
+        frame_unref(subscriber->partial);
+        subscriber->partial = NULL;
+    }
+    memory_free(subscriber->many);
+    subscriber->many = NULL;
+    subscriber->channel_count = 0;
+    subscriber->flags = 0;
+}
+
+void fanout_hold(struct fanout *fanout, struct subscriber *subscriber)
+{
+    CHECK(subscriber_is_joined(subscriber));
+    subscriber->flags |= SUBSCRIBER_HELD;
+    set_behind(fanout, subscriber, true);
+    list_remove_if_linked(&subscriber->ready);
+}
+
+/* Whether the subscriber's cursor is at the end of everything that has come in. */
+static bool is_up_to_date(const struct fanout *fanout, struct subscriber *subscriber)
+{
+    struct membership *memberships = subscriber_memberships(subscriber);
+    for (unsigned i = 0; i < subscriber->channel_count; i++) {
+        if (subscriber->position < memberships[i].feed->head) {
+            return false;
+        }
+    }
+    return subscriber->position >= fanout->broadcast->head && subscriber->partial == NULL;
+}
+
+static void visit_again(struct fanout *fanout, struct subscriber *subscriber)
+{
+    if ((subscriber->flags & (SUBSCRIBER_HELD | SUBSCRIBER_BLOCKED)) != 0) {
+        return;
+    }
+    if (is_up_to_date(fanout, subscriber)) {
+        set_behind(fanout, subscriber, false);
+    } else {
+        make_ready(fanout, subscriber);
+    }
+}
+
+void fanout_release(struct fanout *fanout, struct subscriber *subscriber)
+{
+    CHECK(subscriber_is_joined(subscriber));
+    subscriber->flags &= (uint8_t)~SUBSCRIBER_HELD;
+    visit_again(fanout, subscriber);
+}
+
+void fanout_writable(struct fanout *fanout, struct subscriber *subscriber)
+{
+    CHECK(subscriber_is_joined(subscriber));
+    subscriber->flags &= (uint8_t)~SUBSCRIBER_BLOCKED;
+    visit_again(fanout, subscriber);
+}
+
+bool fanout_is_quiet(const struct fanout *fanout, const struct subscriber *subscriber)
+{
+    return (subscriber->flags & (SUBSCRIBER_HELD | SUBSCRIBER_BLOCKED | SUBSCRIBER_BEHIND)) == 0 &&
+           subscriber->partial == NULL && subscriber->turn != fanout->turn;
+}
+
+/* ---- Housekeeping ---------------------------------------------------------------------------- */
+
+void fanout_sweep(struct fanout *fanout, uint64_t before_ms)
+{
+    while (!list_is_empty(&fanout->idle)) {
+        struct feed *feed = container_of(fanout->idle.next, struct feed, idle);
+        if (feed->idle_since_ms > before_ms) {
+            break;
+        }
+        list_remove(&feed->idle);
+        sequencer_detach(fanout->sequencer, fanout->shard, feed);
+        feed->retired_tail = queue_tail(fanout->queue);
+        list_append(&fanout->retired, &feed->idle);
+    }
+    while (!list_is_empty(&fanout->retired)) {
+        struct feed *feed = container_of(fanout->retired.next, struct feed, idle);
+        if (feed->retired_tail > queue_head(fanout->queue) || list_is_linked(&feed->dirty)) {
+            break;
+        }
+        list_remove(&feed->idle);
+        feed_free(feed);
+    }
+}

@@ -1,0 +1,65 @@
+/*
+ * A subscriber is a cursor: a position in the hub's total order, valid for all of its channels at once.
+ * Everything of its channels up to `position` has been handed to the kernel, plus, when `partial` is
+ * set, the first `partial_sent` bytes of the next frame. That one frame is all that a subscriber ever
+ * pins: one that lags costs a number, not a queue.
+ *
+ * Embedded in a connection; owned and touched by its shard only.
+ */
+#ifndef SPATE_CORE_SUBSCRIBER_H
+#define SPATE_CORE_SUBSCRIBER_H
+
+#include "core/base/list.h"
+#include "core/feed.h"
+#include "core/frame.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Where the subscriber is in feed->members. */
+struct membership {
+    struct feed *feed;
+    uint32_t index;
+};
+
+/* The most channels that one connection may be configured to hold. */
+enum { SUBSCRIBER_CHANNELS_MAX = 1024 };
+
+enum {
+    SUBSCRIBER_JOINED = 1,
+    SUBSCRIBER_HELD = 2,    /* other bytes go first (response head, heartbeat): not to be visited */
+    SUBSCRIBER_BLOCKED = 4, /* the socket is full: not to be visited until it is writable */
+    SUBSCRIBER_BEHIND = 8,  /* counted in behind_count of its feeds */
+};
+
+struct subscriber {
+    uint64_t position;
+    struct frame *partial; /* a reference */
+    uint32_t partial_sent;
+    uint32_t turn; /* the fan-out turn of its last send */
+    uint8_t flags;
+    uint8_t view; /* enum frame_view */
+    uint16_t channel_count;
+    uint32_t broadcast_index; /* in the broadcast feed's members */
+    /* Linked while it is due for a visit of its own, outside the passes. */
+    struct list ready;
+    struct membership only;  /* of a subscriber of one channel */
+    struct membership *many; /* channel_count of them; NULL for one channel or none */
+};
+
+static inline struct membership *subscriber_memberships(struct subscriber *subscriber)
+{
+    return subscriber->many != NULL ? subscriber->many : &subscriber->only;
+}
+
+static inline bool subscriber_is_joined(const struct subscriber *subscriber)
+{
+    return (subscriber->flags & SUBSCRIBER_JOINED) != 0;
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,196 @@
+#include "hub/access.h"
+
+#include <stdio.h>
+
+#include "hub/response.h"
+
+enum { ORIGIN_LEN_MAX = 255 };
+
+static bool origin_is_listed(const struct call *call, struct span origin)
+{
+    const struct config_list *list = &call->config->cors_origin;
+    for (uint32_t i = 0; i < list->count; i++) {
+        if (span_is_nocase(origin, list->items[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool any_origin_is_allowed(const struct call *call)
+{
+    const struct config_list *list = &call->config->cors_origin;
+    for (uint32_t i = 0; i < list->count; i++) {
+        if (strcmp(list->items[i], "*") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void access_set_cors(struct call *call)
+{
+    struct span origin = call_field(call, "Origin");
+    int len = 0;
+    if (origin.len == 0 || origin.len > ORIGIN_LEN_MAX) {
+        return;
+    }
+    if (origin_is_listed(call, origin)) {
+        len = snprintf(call->cors, sizeof(call->cors),
+                       "Access-Control-Allow-Origin: %.*s\r\n"
+                       "Access-Control-Allow-Credentials: true\r\nVary: Origin\r\n",
+                       (int)origin.len, origin.bytes);
+    } else if (any_origin_is_allowed(call)) {
+        len = snprintf(call->cors, sizeof(call->cors), "Access-Control-Allow-Origin: *\r\n");
+    } else {
+        len = snprintf(call->cors, sizeof(call->cors), "Vary: Origin\r\n");
+    }
+    CHECK(len > 0 && (size_t)len < sizeof(call->cors));
+    call->cors_len = (size_t)len;
+}
+
+static bool call_is_local(const struct call *call)
+{
+    return (call->connection->flags & CONNECTION_LOCAL_SOCKET) != 0 ||
+           address_is_local(&call->connection->address);
+}
+
+/* "http://host:port" against the Host that the request was sent to. */
+static bool origin_is_own(const struct call *call, struct span origin)
+{
+    static const char *const schemes[] = {"http://", "https://"};
+    for (size_t i = 0; i < countof(schemes); i++) {
+        struct span scheme = span_of(schemes[i]);
+        if (origin.len > scheme.len &&
+            span_equal_nocase(span_make(origin.bytes, scheme.len), scheme)) {
+            return span_equal_nocase(
+                span_make(origin.bytes + scheme.len, origin.len - scheme.len), call->request->host);
+        }
+    }
+    return false;
+}
+
+/* A name that resolves to this machine today may be anybody's tomorrow (DNS rebinding). */
+static bool host_is_loopback(struct span host)
+{
+    static const char *const names[] = {"localhost", "127.0.0.1", "[::1]"};
+    for (size_t i = 0; i < countof(names); i++) {
+        size_t len = strlen(names[i]);
+        if (host.len >= len && span_is_nocase(span_make(host.bytes, len), names[i]) &&
+            (host.len == len || host.bytes[len] == ':')) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether a browser sent this for a page that has no business here. */
+static bool origin_is_foreign(const struct call *call)
+{
+    struct span origin = call_field(call, "Origin");
+    struct span site = call_field(call, "Sec-Fetch-Site");
+    bool from_page = origin.bytes != NULL || site.bytes != NULL;
+    if (call->config->publish_from_any_origin ||
+        (origin.bytes != NULL && origin_is_listed(call, origin))) {
+        return false;
+    }
+    if (site.bytes != NULL && !span_is_nocase(site, "same-origin") &&
+        !span_is_nocase(site, "none")) {
+        return true;
+    }
+    if (origin.bytes != NULL && !origin_is_own(call, origin)) {
+        return true;
+    }
+    bool is_protected = call->config->tokens.count == 0;
+    return from_page && is_protected && !host_is_loopback(call->request->host);
+}
+
+static bool token_equal(struct span given, struct span expected)
+{
+    /* Every byte of what was given is looked at, wherever the first difference lies. */
+    unsigned difference = given.len != expected.len;
+    for (size_t i = 0; i < given.len; i++) {
+        unsigned char other =
+            expected.len == 0 ? 0xff : (unsigned char)expected.bytes[i % expected.len];
+        difference |= (unsigned)((unsigned char)given.bytes[i] ^ other);
+    }
+    return difference == 0;
+}
+
+static bool token_is_valid(const struct call *call, struct span given)
+{
+    bool valid = false;
+    for (uint32_t i = 0; i < call->config->tokens.count; i++) {
+        valid |= token_equal(given, span_of(call->config->tokens.items[i]));
+    }
+    return valid;
+}
+
+static bool bearer_token(struct span authorization, struct span *ret_token)
+{
+    static const char scheme[] = "Bearer ";
+    size_t len = sizeof(scheme) - 1;
+    if (authorization.len <= len ||
+        !span_is_nocase(span_make(authorization.bytes, len), scheme)) {
+        return false;
+    }
+    while (len < authorization.len && authorization.bytes[len] == ' ') {
+        len++;
+    }
+    *ret_token = span_make(authorization.bytes + len, authorization.len - len);
+    return true;
+}
+
+bool access_may_publish(struct call *call)
+{
+    if (origin_is_foreign(call)) {
+        response_problem(call, 403, "Publishing from a page of another origin is not allowed. "
+                                    "Allow the origin with --cors-origin.");
+        return false;
+    }
+    if (call->config->tokens.count == 0) {
+        if (call_is_local(call)) {
+            return true;
+        }
+        response_problem_with(
+            call, 401, span_of("WWW-Authenticate: Bearer realm=\"spate\"\r\n"),
+            "This hub has no publish token, so publishing works from its own machine only "
+            "(protected mode). Set AUTH_TOKEN or --publish-token-file to publish from elsewhere.");
+        return false;
+    }
+    struct span token;
+    if (!bearer_token(call_field(call, "Authorization"), &token)) {
+        response_problem_with(call, 401, span_of("WWW-Authenticate: Bearer realm=\"spate\"\r\n"),
+                              "Publishing needs the header Authorization: Bearer <token>.");
+        return false;
+    }
+    if (!token_is_valid(call, token)) {
+        response_problem_with(
+            call, 401,
+            span_of("WWW-Authenticate: Bearer realm=\"spate\", error=\"invalid_token\"\r\n"),
+            "The publish token is wrong.");
+        return false;
+    }
+    return true;
+}
+
+void access_answer_options(struct call *call, const char *methods)
+{
+    char headers[CALL_HEADERS_MAX];
+    struct span wanted = call_field(call, "Access-Control-Request-Method");
+    int len = snprintf(headers, sizeof(headers), "Allow: %s, OPTIONS\r\n", methods);
+    if (wanted.len > 0 && call->cors_len > 0) {
+        struct span origin = call_field(call, "Origin");
+        bool may_publish =
+            call->config->publish_from_any_origin || origin_is_listed(call, origin);
+        len += snprintf(headers + len, sizeof(headers) - (size_t)len,
+                        "Access-Control-Allow-Methods: %s\r\n"
+                        "Access-Control-Allow-Headers: Authorization, Content-Type, "
+                        "Idempotency-Key, Last-Event-ID, Cache-Control\r\n"
+                        "Access-Control-Max-Age: 86400\r\n",
+                        may_publish ? methods : "GET, HEAD");
+    }
+    CHECK(len > 0 && (size_t)len < sizeof(headers));
+    response_send(call, &(struct response){.status = 204,
+                                           .headers = span_make(headers, (size_t)len)});
+}

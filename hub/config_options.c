@@ -1,0 +1,445 @@
+#include "hub/config_options.h"
+
+#include "hub/config.h"
+#include "hub/config_value.h"
+#include "hub/log.h"
+#include "net/io.h"
+
+static const char *const io_words[] = {"auto", "io_uring", "epoll", NULL};
+static_assert(IO_KIND_AUTO == 0 && IO_KIND_URING == 1 && IO_KIND_EPOLL == 2, "order of io_words");
+
+static const char *const log_level_words[] = {"debug", "info", "warn", "error", NULL};
+static_assert(LOG_LEVEL_DEBUG == 0 && LOG_LEVEL_INFO == 1 && LOG_LEVEL_WARN == 2 &&
+                  LOG_LEVEL_ERROR == 3,
+              "order of log_level_words");
+
+static const char *const log_format_words[] = {"logfmt", "json", NULL};
+static_assert(LOG_FORMAT_LOGFMT == 0 && LOG_FORMAT_JSON == 1, "order of log_format_words");
+
+static const char *const slow_policy_words[] = {"catch-up", "skip", "disconnect", NULL};
+static_assert(CONFIG_SLOW_POLICY_CATCH_UP == 0 && CONFIG_SLOW_POLICY_SKIP == 1 &&
+                  CONFIG_SLOW_POLICY_DISCONNECT == 2,
+              "order of slow_policy_words");
+
+#define FIELD(field)                                                                               \
+    .offset = (uint32_t)offsetof(struct config, field),                                            \
+    .field_size = (uint32_t)sizeof(((struct config *)NULL)->field)
+
+/* An option whose field bears its name: name, kind, flags, default, range, help. */
+#define NUMBER(field, number_kind, more, text, low, high, unit, line)                              \
+    {                                                                                              \
+        .name = #field, .kind = (number_kind), .flags = (more), .initial = (text), .min = (low),   \
+        .max = (high), .value_name = (unit), .help = (line), FIELD(field)                          \
+    }
+#define COUNT(field, more, text, low, high, line)                                                  \
+    NUMBER(field, CONFIG_KIND_COUNT, more, text, low, high, "N", line)
+#define BYTES(field, more, text, low, high, line)                                                  \
+    NUMBER(field, CONFIG_KIND_BYTES, more, text, low, high, "BYTES", line)
+#define SECONDS(field, more, text, low, high, line)                                                \
+    NUMBER(field, CONFIG_KIND_SECONDS, more, text, low, high, "SECONDS", line)
+
+#define KIB  (1024ULL)
+#define MIB  (1024ULL * KIB)
+#define GIB  (1024ULL * MIB)
+#define DAY  (86400ULL)
+#define YEAR (365ULL * DAY)
+
+/*
+ * The order is the order of --help. Reloading is offered for what the hub reads anew for each
+ * request, stream or turn; what sizes a table, a socket or a thread is fixed at start.
+ */
+static const struct config_option options[] = {
+    {.group = "Listening",
+     .name = "listen",
+     .kind = CONFIG_KIND_LIST,
+     .flags = CONFIG_NOT_EMPTY,
+     .initial = "127.0.0.1:8080",
+     .value_name = "ADDR:PORT",
+     .check = config_check_listen,
+     .help = "Where to listen: 0.0.0.0:8080, [::1]:8080, *:8080 or unix:/path",
+     FIELD(listen)},
+    {.name = "shards",
+     .kind = CONFIG_KIND_COUNT,
+     .initial = "0",
+     .max = 1024,
+     .value_name = "N",
+     .help = "Threads, each with its own event loop; 0 is one per CPU",
+     FIELD(shards)},
+    {.name = "cpus",
+     .kind = CONFIG_KIND_TEXT,
+     .initial = "",
+     .value_name = "LIST",
+     .check = config_check_cpus,
+     .help = "CPUs to pin the shards to, such as 0-3,8; without it they are not pinned",
+     FIELD(cpus)},
+    {.name = "io",
+     .kind = CONFIG_KIND_CHOICE,
+     .initial = "auto",
+     .words = io_words,
+     .value_name = "KIND",
+     .help = "How to talk to the kernel; auto takes io_uring where it works",
+     FIELD(io)},
+    SECONDS(drain_seconds, CONFIG_RELOADS, "10", 0, 3600,
+            "On SIGTERM: how long streams are handed to other servers before the end"),
+    {.name = "config",
+     .kind = CONFIG_KIND_TEXT,
+     .flags = CONFIG_NOT_IN_FILE,
+     .initial = "",
+     .value_name = "FILE",
+     .help = "YAML file with any of these options as keys, dashes written as underscores",
+     FIELD(config_path)},
+
+    {.group = "Access",
+     .name = "publish_token_file",
+     .kind = CONFIG_KIND_TEXT,
+     .flags = CONFIG_RELOADS,
+     .initial = "",
+     .value_name = "FILE",
+     .help = "File with the tokens that may publish, one a line; AUTH_TOKEN holds one too. "
+             "With neither, only loopback may publish",
+     FIELD(publish_token_file)},
+    {.name = "cors_origin",
+     .kind = CONFIG_KIND_LIST,
+     .flags = CONFIG_RELOADS,
+     .initial = "*",
+     .value_name = "ORIGIN",
+     .check = config_check_origin,
+     .help = "Web origin whose pages may use the hub, such as https://example.org. By default any "
+             "may read and none but the hub's own may publish; * given here allows both",
+     FIELD(cors_origin)},
+    {.name = "alias",
+     .kind = CONFIG_KIND_MAP,
+     .flags = CONFIG_RELOADS,
+     .initial = "/stream=stream,/api/events=events,/sensor-data-events=sensor-data,"
+                "/v1/feedbacks=feedbacks",
+     .value_name = "/PATH=CHANNEL",
+     .check = config_check_alias,
+     .help = "Another path that subscribes to a channel; giving one replaces the default four",
+     FIELD(alias)},
+
+    {.group = "Logging",
+     .name = "log_level",
+     .kind = CONFIG_KIND_CHOICE,
+     .flags = CONFIG_RELOADS,
+     .initial = "info",
+     .words = log_level_words,
+     .value_name = "LEVEL",
+     .help = "The least important lines to write to standard error",
+     FIELD(log_level)},
+    {.name = "log_format",
+     .kind = CONFIG_KIND_CHOICE,
+     .initial = "logfmt",
+     .words = log_format_words,
+     .value_name = "FORMAT",
+     .help = "How lines are written",
+     FIELD(log_format)},
+
+    {.group = "Streams and history",
+     .name = "heartbeat_seconds",
+     .kind = CONFIG_KIND_SECONDS,
+     .flags = CONFIG_RELOADS,
+     .initial = "15",
+     .min = 1,
+     .max = 3600,
+     .value_name = "SECONDS",
+     .help = "A comment is sent on a stream that was idle for this long",
+     FIELD(heartbeat_seconds)},
+    NUMBER(retry_ms, CONFIG_KIND_MILLISECONDS, CONFIG_RELOADS, "3000", 1, 3600000, "MS",
+           "Mean of the reconnection time told to clients; each gets its own, so that they spread"),
+    COUNT(history_count, CONFIG_RELOADS, "1000", 0, 100000000,
+          "Events kept per channel for those who reconnect"),
+    BYTES(history_bytes, CONFIG_RELOADS, "1MiB", 0, 64 * GIB, "Bytes kept per channel"),
+    SECONDS(history_seconds, CONFIG_RELOADS, "300", 0, YEAR, "Age at which an event is forgotten"),
+    BYTES(history_total_bytes, CONFIG_RELOADS, "256MiB", 0, 1024 * GIB,
+          "Bytes kept over all channels; the oldest go first"),
+    BYTES(lag_bytes_max, CONFIG_RELOADS, "1MiB", 4 * KIB, 64 * GIB,
+          "How far a subscriber may be behind before the slow policy applies"),
+    SECONDS(lag_seconds, CONFIG_RELOADS, "30", 1, DAY, "The same in time"),
+    {.name = "slow_policy",
+     .kind = CONFIG_KIND_CHOICE,
+     .flags = CONFIG_RELOADS,
+     .initial = "catch-up",
+     .words = slow_policy_words,
+     .value_name = "POLICY",
+     .help = "What becomes of a subscriber that is too slow",
+     FIELD(slow_policy)},
+
+    {.group = "Limits",
+     .name = "connections_max",
+     .kind = CONFIG_KIND_COUNT,
+     .initial = "0",
+     .max = 100000000,
+     .value_name = "N",
+     .help = "Connections in all; 0 is as many as the descriptors allow",
+     FIELD(connections_max)},
+    COUNT(connections_per_address_max, CONFIG_RELOADS, "0", 0, 100000000,
+          "Connections from one address; 0 is no limit, as is right behind a proxy"),
+    SECONDS(max_connection_seconds, CONFIG_RELOADS, "0", 0, YEAR,
+            "Age at which a stream is ended, to reconnect elsewhere; 0 is never"),
+    COUNT(channels_max, CONFIG_RELOADS, "1000000", 1, 100000000, "Channels in all"),
+    SECONDS(channel_idle_seconds, CONFIG_RELOADS, "60", 1, YEAR,
+            "A channel without subscribers and history is forgotten after this long"),
+    COUNT(subscriptions_max, CONFIG_RELOADS, "128", 1, 4096, "Channels of one connection"),
+    COUNT(name_bytes_max, CONFIG_RELOADS, "255", 1, 255, "Length of a channel's or client's name"),
+    BYTES(head_bytes_max, 0, "16KiB", KIB, MIB, "Size of a request head"),
+    BYTES(body_bytes_max, CONFIG_RELOADS, "1MiB", 1, 256 * MIB, "Size of a request body"),
+    SECONDS(header_seconds, CONFIG_RELOADS, "10", 1, 3600, "Time for a whole request head"),
+    SECONDS(body_seconds, CONFIG_RELOADS, "30", 1, 3600, "Time for a whole request body"),
+    SECONDS(keepalive_seconds, CONFIG_RELOADS, "75", 0, DAY,
+            "Time that a connection may idle between requests"),
+    COUNT(batch_count_max, CONFIG_RELOADS, "1000", 1, 100000, "Events of one batch"),
+    SECONDS(idempotency_seconds, CONFIG_RELOADS, "300", 0, DAY,
+            "How long an Idempotency-Key is remembered; 0 is not at all"),
+
+    {.group = "Kernel and queues",
+     .name = "queue_length",
+     .kind = CONFIG_KIND_COUNT,
+     .flags = CONFIG_POWER_OF_TWO,
+     .initial = "65536",
+     .min = 64,
+     .max = 16777216,
+     .value_name = "N",
+     .help = "Events that may wait for one shard; a power of two. A full queue answers 503",
+     FIELD(queue_length)},
+    COUNT(backlog, 0, "4096", 1, 1048576,
+          "Connections that wait to be accepted; capped by somaxconn"),
+    SECONDS(tcp_keepalive_idle_seconds, 0, "60", 1, 32767,
+            "Silence before the kernel probes a peer"),
+    SECONDS(tcp_keepalive_interval_seconds, 0, "10", 1, 32767, "Time between its probes"),
+    COUNT(tcp_keepalive_count, 0, "6", 1, 127, "Unanswered probes that end a connection"),
+    SECONDS(user_timeout_seconds, 0, "120", 0, DAY,
+            "Time that sent bytes may stay unacknowledged; 0 leaves it to the kernel"),
+    BYTES(send_buffer_bytes, 0, "0", 0, GIB,
+          "Send buffer of a connection; 0 leaves it to the kernel"),
+
+    {.group = "Instead of running",
+     .name = "check_config",
+     .kind = CONFIG_KIND_COMMAND,
+     .help = "Print the effective configuration, as a file and with where each value is from"},
+    {.name = "help", .kind = CONFIG_KIND_COMMAND, .help = "Print this"},
+    {.name = "version", .kind = CONFIG_KIND_COMMAND, .help = "Print the version"},
+};
+static_assert(countof(options) <= CONFIG_OPTION_COUNT_MAX, "struct config has an origin for each");
+
+const struct config_option *config_options(uint32_t *ret_count)
+{
+    *ret_count = (uint32_t)countof(options);
+    return options;
+}
+
+const struct config_option *config_option_find(struct span name)
+{
+    for (size_t i = 0; i < countof(options); i++) {
+        if (span_is(name, options[i].name)) {
+            return &options[i];
+        }
+    }
+    return NULL;
+}
+
+uint32_t config_option_index(const struct config_option *option)
+{
+    CHECK(option >= options && option < options + countof(options));
+    return (uint32_t)(option - options);
+}
+
+void config_option_spell_flag(const struct config_option *option, char *name)
+{
+    size_t at = 0;
+    name[at++] = '-';
+    name[at++] = '-';
+    for (const char *c = option->name; *c != '\0'; c++) {
+        CHECK(at < CONFIG_NAME_BYTES_MAX - 1);
+        name[at++] = *c == '_' ? '-' : *c;
+    }
+    name[at] = '\0';
+}
+
+void config_option_spell_variable(const struct config_option *option, char *name)
+{
+    static const char prefix[] = "SPATE_";
+    size_t at = 0;
+    if (option->kind != CONFIG_KIND_COMMAND) {
+        for (; prefix[at] != '\0'; at++) {
+            name[at] = prefix[at];
+        }
+        for (const char *c = option->name; *c != '\0'; c++) {
+            CHECK(at < CONFIG_NAME_BYTES_MAX - 1);
+            name[at++] = (*c >= 'a' && *c <= 'z') ? (char)(*c - ('a' - 'A')) : *c;
+        }
+    }
+    name[at] = '\0';
+}
+
+void config_option_spell_key(const struct config_option *option, char *name)
+{
+    size_t at = 0;
+    if (option->kind != CONFIG_KIND_COMMAND && (option->flags & CONFIG_NOT_IN_FILE) == 0) {
+        for (; option->name[at] != '\0'; at++) {
+            CHECK(at < CONFIG_NAME_BYTES_MAX - 1);
+            name[at] = option->name[at];
+        }
+    }
+    name[at] = '\0';
+}
+
+/* The edit distance after Levenshtein: insertions, deletions and replacements. One row at a time.
+ */
+static size_t edit_distance(struct span a, struct span b)
+{
+    size_t row[CONFIG_NAME_BYTES_MAX + 1];
+    CHECK(b.len <= CONFIG_NAME_BYTES_MAX);
+    for (size_t j = 0; j <= b.len; j++) {
+        row[j] = j;
+    }
+    for (size_t i = 1; i <= a.len; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= b.len; j++) {
+            size_t replaced = diagonal + (a.bytes[i - 1] == b.bytes[j - 1] ? 0 : 1);
+            diagonal = row[j];
+            row[j] = min_size(replaced, min_size(row[j], row[j - 1]) + 1);
+        }
+    }
+    return row[b.len];
+}
+
+void config_option_suggest(struct span name, void (*spell)(const struct config_option *, char *),
+                           struct buffer *text)
+{
+    if (name.len > CONFIG_NAME_BYTES_MAX) {
+        return;
+    }
+    /* A third of the letters may be wrong, the prefix that all spellings share not counted. */
+    size_t prefix = spell == config_option_spell_key    ? 0
+                    : spell == config_option_spell_flag ? 2
+                                                        : 6;
+    size_t best = name.len > prefix ? max_u64(1, (name.len - prefix) / 3) + 1 : 0;
+    char best_spelling[CONFIG_NAME_BYTES_MAX] = "";
+    for (size_t i = 0; i < countof(options); i++) {
+        char spelling[CONFIG_NAME_BYTES_MAX];
+        spell(&options[i], spelling);
+        if (spelling[0] == '\0') {
+            continue;
+        }
+        size_t distance = edit_distance(name, span_of(spelling));
+        if (name.len > prefix + 2 && strncmp(spelling, name.bytes, name.len) == 0) {
+            distance = min_size(distance, 1); /* only its end is missing */
+        }
+        if (distance < best) {
+            best = distance;
+            memcpy(best_spelling, spelling, sizeof(spelling));
+        }
+    }
+    if (best_spelling[0] != '\0') {
+        buffer_printf(text, "; did you mean %s?", best_spelling);
+    }
+}
+
+enum { HELP_COLUMN = 38, HELP_WIDTH = 98 };
+
+/* Appends words after `column`, breaking the line at HELP_WIDTH and indenting to HELP_COLUMN. */
+static void help_wrap(struct buffer *text, struct span words)
+{
+    size_t column = HELP_COLUMN;
+    size_t at = 0;
+    while (at < words.len) {
+        const char *space = memchr(words.bytes + at, ' ', words.len - at);
+        size_t end = space == NULL ? words.len : (size_t)(space - words.bytes);
+        size_t len = end - at;
+        if (column > HELP_COLUMN && column + 1 + len > HELP_WIDTH) {
+            buffer_printf(text, "\n%*s", HELP_COLUMN, "");
+            column = HELP_COLUMN;
+        } else if (column > HELP_COLUMN) {
+            buffer_append_string(text, " ");
+            column++;
+        }
+        buffer_append(text, words.bytes + at, len);
+        column += len;
+        at = end + 1;
+    }
+    buffer_append_string(text, "\n");
+}
+
+/* The words of a choice, the default and the range, in brackets behind the help. */
+static void help_details(struct buffer *text, const struct config_option *option)
+{
+    if (option->kind == CONFIG_KIND_COMMAND) {
+        return;
+    }
+    if (option->kind == CONFIG_KIND_CHOICE) {
+        buffer_append_string(text, ": ");
+        for (size_t i = 0; option->words[i] != NULL; i++) {
+            buffer_printf(text, "%s%s", i == 0 ? "" : ", ", option->words[i]);
+        }
+    }
+    if (option->kind == CONFIG_KIND_LIST || option->kind == CONFIG_KIND_MAP) {
+        buffer_append_string(text, " (repeatable)");
+    }
+    if (option->kind < CONFIG_KIND_CHOICE) {
+        buffer_append_string(text, " (");
+        config_number_print(option, option->min, text);
+        buffer_append_string(text, "-");
+        config_number_print(option, option->max, text);
+        buffer_append_string(text, ")");
+    }
+    if (option->initial[0] != '\0' && option->kind != CONFIG_KIND_MAP) {
+        buffer_printf(text, " [%s]", option->initial);
+    }
+}
+
+static void help_option(struct buffer *text, const struct config_option *option)
+{
+    if (option->group != NULL) {
+        buffer_printf(text, "\n%s\n", option->group);
+    }
+    char flag[CONFIG_NAME_BYTES_MAX];
+    config_option_spell_flag(option, flag);
+    size_t start = text->len;
+    buffer_printf(text, " %c%s%s%s", (option->flags & CONFIG_RELOADS) != 0 ? '*' : ' ', flag,
+                  option->value_name == NULL ? "" : " ",
+                  option->value_name == NULL ? "" : option->value_name);
+    size_t column = text->len - start;
+    if (column + 1 >= HELP_COLUMN) {
+        buffer_append_string(text, "\n");
+        column = 0;
+    }
+    buffer_printf(text, "%*s", (int)(HELP_COLUMN - column), "");
+    struct buffer words;
+    buffer_init(&words, 4096);
+    buffer_append_string(&words, option->help);
+    help_details(&words, option);
+    help_wrap(text, buffer_span(&words));
+    buffer_fini(&words);
+}
+
+void config_help_print(struct buffer *text)
+{
+    buffer_append_string(
+        text,
+        "Usage: spate [OPTION]...\n\n"
+        "Spate takes events over HTTP and sends each one to every subscriber of its channel as\n"
+        "Server-Sent Events. Subscribe at /sse/CHANNEL, publish with POST /publish/CHANNEL.\n\n"
+        "Every option may also be a variable (--drain-seconds is SPATE_DRAIN_SECONDS) or a key\n"
+        "of the file (drain_seconds). Flags win over variables, variables over the file. In\n"
+        "parentheses the range, in brackets the default. Marked with *: read again at SIGHUP.\n");
+    for (size_t i = 0; i < countof(options); i++) {
+        help_option(text, &options[i]);
+    }
+    buffer_append_string(
+        text, "\nBytes may be written as 64KiB, 1MiB or 1GiB; times as 250ms, 30s, 5m, 1h or 1d.\n"
+              "\nExamples\n"
+              "  spate\n"
+              "      on 127.0.0.1:8080; programs on this machine may publish without a token\n"
+              "  AUTH_TOKEN=secret spate --listen 0.0.0.0:8080 --cors-origin https://example.org\n"
+              "      for the world: a token to publish, one web site to read\n"
+              "  spate --config /etc/spate.yaml --check-config\n"
+              "      what would run, and from where each value comes\n"
+              "  curl -N http://127.0.0.1:8080/sse/news &\n"
+              "  curl http://127.0.0.1:8080/publish/news -H 'Content-Type: text/plain' -d hello\n"
+              "      a subscriber, and an event for it\n"
+              "\nExit codes\n"
+              "  0  ended as asked (SIGTERM, SIGINT, --help, --version, --check-config)\n"
+              "  1  could not start or go on: an address in use, no permission, no memory\n"
+              "  2  the configuration is wrong\n");
+}

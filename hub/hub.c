@@ -1,0 +1,444 @@
+#include "hub/hub.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/base/memory.h"
+#include "core/event_id.h"
+#include "hub/shard.h"
+#include "net/cpu.h"
+
+enum {
+    /* Descriptors for everything that is not a connection: log, rings, eventfds, listeners. */
+    HUB_DESCRIPTORS_RESERVED = 64,
+    HUB_DESCRIPTORS_PER_SHARD = 8,
+    /* What may be under way to one shard, and to one channel's subscribers on it. */
+    HUB_QUEUE_BYTES_MAX = 256 * 1024 * 1024,
+    HUB_FEED_BYTES_MAX = 64 * 1024 * 1024,
+    HUB_LOG_STOP_MS = 1000,
+    HUB_RELOAD_WAIT_MS = 2000,
+};
+
+uint64_t hub_wall_ms(void)
+{
+    struct timespec now;
+    CHECK(clock_gettime(CLOCK_REALTIME, &now) == 0);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+bool hub_is_draining(const struct hub *hub)
+{
+    /* Acquire: pairs with hub_drain. Nothing else is published with it. */
+    return __atomic_load_n(&hub->draining, __ATOMIC_ACQUIRE) != 0;
+}
+
+void hub_wake(struct hub *hub, const struct shard_set *shards)
+{
+    for (unsigned i = 0; i < hub->shard_count; i++) {
+        if (shard_set_has(shards, i)) {
+            shard_wake(hub->shards[i]);
+        }
+    }
+}
+
+static struct log_ring *hub_log(struct hub *hub)
+{
+    return log_get_ring(hub->log, hub->shard_count);
+}
+
+/* ---- Making ------------------------------------------------------------------------------------------ */
+
+/* As many descriptors as the process may have, whatever the shell's habit is. */
+static uint64_t hub_raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) {
+        return 1024;
+    }
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
+        CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    }
+    return limit.rlim_cur;
+}
+
+/*
+ * How many connections there may be. Under io_uring each shard has a table of its own, under epoll all
+ * share the process's; the smaller number is taken, as the backend is known only later, unless the
+ * operator has set one.
+ */
+static uint32_t hub_connection_max(const struct config *config, unsigned shard_count)
+{
+    if (config->connections_max > 0) {
+        return config->connections_max;
+    }
+    uint64_t descriptors = hub_raise_descriptors();
+    uint64_t reserved =
+        HUB_DESCRIPTORS_RESERVED + (uint64_t)HUB_DESCRIPTORS_PER_SHARD * shard_count;
+    if (config->io != IO_KIND_EPOLL) {
+        descriptors *= shard_count;
+    }
+    uint64_t count = descriptors > 2 * reserved ? descriptors - reserved : descriptors / 2;
+    return (uint32_t)min_u64(count, 1U << 24);
+}
+
+static int hub_draw_secrets(struct hub *hub, struct hash_key *key)
+{
+    uint64_t random[4];
+    if (getrandom(random, sizeof(random), 0) != sizeof(random)) {
+        return -EIO;
+    }
+    hub->seed = random[0];
+    hub->epoch = random[1] & EVENT_ID_EPOCH_MASK;
+    *key = (struct hash_key){random[2], random[3]};
+    return 0;
+}
+
+static struct sequencer_options sequencer_options_from(const struct hub *hub,
+                                                       const struct hash_key *key)
+{
+    const struct config *config = hub->config;
+    return (struct sequencer_options){
+        .shard_count = hub->shard_count,
+        .epoch = hub->epoch,
+        .hash_key = *key,
+        .channel_count_max = config->channels_max,
+        .channel_idle_ms = (uint64_t)config->channel_idle_seconds * 1000,
+        .history = {.count_max = config->history_count,
+                    .bytes_max = config->history_bytes,
+                    .age_ms_max = (uint64_t)config->history_seconds * 1000},
+        .history_total_bytes_max = config->history_total_bytes,
+        .feed_bytes_max = HUB_FEED_BYTES_MAX,
+        .queue_bytes_max = HUB_QUEUE_BYTES_MAX,
+    };
+}
+
+/* Which CPUs the shards run on, and how many shards there are. */
+static int hub_choose_cpus(struct hub *hub, struct cpu_list *cpus, struct buffer *problem)
+{
+    const struct config *config = hub->config;
+    int r = cpu_allowed(cpus);
+    if (r < 0) {
+        buffer_append_string(problem, "cannot tell which CPUs this process may use");
+        return r;
+    }
+    if (config->cpus[0] != '\0') {
+        struct cpu_list allowed = *cpus;
+        const char *why = NULL;
+        r = cpu_parse(config->cpus, &allowed, cpus, &why);
+        if (r < 0) {
+            buffer_printf(problem, "--cpus %s: %s", config->cpus, why);
+            return r;
+        }
+    }
+    hub->shard_count = config->shards > 0 ? config->shards : cpus->count;
+    if (hub->shard_count > SHARD_COUNT_MAX) {
+        hub->shard_count = SHARD_COUNT_MAX;
+    }
+    return 0;
+}
+
+static int hub_open_listeners(struct hub *hub, struct buffer *problem)
+{
+    const struct config *config = hub->config;
+    const struct listener_options options = {
+        .backlog = (int)config->backlog,
+        .keepalive_idle_seconds = (int)config->tcp_keepalive_idle_seconds,
+        .keepalive_interval_seconds = (int)config->tcp_keepalive_interval_seconds,
+        .keepalive_count = (int)config->tcp_keepalive_count,
+        .user_timeout_ms = (int)config->user_timeout_seconds * 1000,
+        .send_buffer_bytes = (int)config->send_buffer_bytes,
+        .not_sent_low_bytes = 0,
+        .unix_mode = 0660,
+    };
+    for (uint32_t i = 0; i < config->listen.count; i++) {
+        const char *text = config->listen.items[i];
+        const char *why = NULL;
+        struct listener_address address;
+        struct hub_listen *listen = &hub->listens[hub->listen_count];
+        if (hub->listen_count == HUB_LISTEN_COUNT_MAX) {
+            buffer_printf(problem, "more than %d listening addresses", HUB_LISTEN_COUNT_MAX);
+            return -EINVAL;
+        }
+        int r = listener_parse(text, &address, &why);
+        if (r == 0) {
+            r = listener_open(&address, &options, hub->shard_count, listen->fds, &why);
+        }
+        if (r < 0) {
+            buffer_printf(problem, "cannot listen on %s: %s", text,
+                          why != NULL ? why : strerror(-r));
+            return r;
+        }
+        hub->listen_count++;
+        listen->is_local = address.family == LISTENER_FAMILY_UNIX;
+        listener_describe(listen->fds[0], listen->text, sizeof(listen->text));
+    }
+    return 0;
+}
+
+static int hub_make_shards(struct hub *hub, const struct cpu_list *cpus)
+{
+    for (unsigned i = 0; i < hub->shard_count; i++) {
+        hub->shards[i] = shard_new(hub, i);
+        if (hub->shards[i] == NULL) {
+            return -ENOMEM;
+        }
+        hub->shards[i]->cpu = (int)cpus->cpus[i % cpus->count];
+    }
+    return 0;
+}
+
+int hub_init(struct hub *hub, struct config *config, struct buffer *problem)
+{
+    struct hash_key key;
+    struct cpu_list cpus;
+    *hub = (struct hub){.configs = {*config}};
+    hub->config = &hub->configs[0];
+    int r = hub_choose_cpus(hub, &cpus, problem);
+    if (r < 0) {
+        return r;
+    }
+    r = hub_draw_secrets(hub, &key);
+    if (r < 0) {
+        buffer_append_string(problem, "the kernel gives no random numbers");
+        return r;
+    }
+    hub->connection_max = hub_connection_max(hub->config, hub->shard_count);
+    hub->started_ms = hub_wall_ms();
+    r = hub_open_listeners(hub, problem);
+    if (r < 0) {
+        return r;
+    }
+    struct log_options log_options = {
+        .format = (enum log_format)hub->config->log_format,
+        .level = (enum log_level)hub->config->log_level,
+        .fd = STDERR_FILENO,
+        .ring_count = hub->shard_count + 1,
+    };
+    struct sequencer_options options = sequencer_options_from(hub, &key);
+    hub->log = log_new(&log_options);
+    r = hub->log == NULL ? -ENOMEM : 0;
+    if (r == 0) {
+        r = sequencer_init(&hub->sequencer, &options);
+    }
+    if (r == 0) {
+        r = address_table_init(&hub->addresses, &key, hub->connection_max);
+    }
+    if (r == 0) {
+        r = hub_make_shards(hub, &cpus);
+    }
+    if (r < 0) {
+        buffer_append_string(problem, "out of memory");
+    }
+    return r;
+}
+
+/* ---- Running ------------------------------------------------------------------------------------------ */
+
+/* How a shard's thread tells main that it is ready, or why it is not. */
+struct start_signal {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    unsigned reported;
+};
+
+struct shard_thread {
+    struct shard *shard;
+    struct start_signal *signal;
+};
+
+static void start_report(struct start_signal *signal)
+{
+    CHECK(pthread_mutex_lock(&signal->mutex) == 0);
+    signal->reported++;
+    CHECK(pthread_cond_signal(&signal->changed) == 0);
+    CHECK(pthread_mutex_unlock(&signal->mutex) == 0);
+}
+
+static void *shard_main(void *argument)
+{
+    struct shard_thread thread = *(struct shard_thread *)argument;
+    struct shard *shard = thread.shard;
+    char name[16];
+    snprintf(name, sizeof(name), "shard-%u", shard->shard_index);
+    pthread_setname_np(pthread_self(), name);
+    if (shard->cpu >= 0 && cpu_pin((unsigned)shard->cpu) < 0) {
+        shard->cpu = -1;
+    }
+    int r = shard_open(shard);
+    shard->start_result = r;
+    start_report(thread.signal);
+    if (r == 0) {
+        while (shard_turn(shard)) {
+        }
+    }
+    shard_close(shard);
+    return NULL;
+}
+
+static void hub_log_start(struct hub *hub)
+{
+    const struct shard *shard = hub->shards[0];
+    struct log_ring *ring = hub_log(hub);
+    if (hub->config->io == IO_KIND_AUTO && shard->io_reason != NULL) {
+        log_line(ring, LOG_LEVEL_WARN, "io_uring is not used", LOG_TEXT("cause", shard->io_reason),
+                 LOG_TEXT("io", io_kind_name(io_kind_of(shard->io))));
+    }
+    if (hub->config->tokens.count == 0) {
+        log_line(ring, LOG_LEVEL_WARN, "protected mode",
+                 LOG_TEXT("meaning", "no publish token: publishing from this machine only"));
+    }
+    for (unsigned i = 0; i < hub->listen_count; i++) {
+        log_line(ring, LOG_LEVEL_INFO, "listening", LOG_TEXT("address", hub->listens[i].text));
+    }
+    log_line(ring, LOG_LEVEL_INFO, "ready", LOG_TEXT("version", SPATE_VERSION),
+             LOG_TEXT("io", io_kind_name(io_kind_of(shard->io))),
+             LOG_U64("shards", hub->shard_count),
+             LOG_U64("connections_max", hub->connection_max));
+}
+
+int hub_start(struct hub *hub, struct buffer *problem)
+{
+    struct start_signal signal = {.mutex = PTHREAD_MUTEX_INITIALIZER,
+                                  .changed = PTHREAD_COND_INITIALIZER};
+    struct shard_thread threads[SHARD_COUNT_MAX];
+    unsigned started = 0;
+    int result = 0;
+    for (; started < hub->shard_count && result == 0; started++) {
+        struct shard *shard = hub->shards[started];
+        threads[started] = (struct shard_thread){shard, &signal};
+        result = -pthread_create(&shard->thread, NULL, shard_main, &threads[started]);
+        if (result < 0) {
+            buffer_printf(problem, "cannot start a thread: %s", strerror(-result));
+            started--;
+        }
+    }
+    CHECK(pthread_mutex_lock(&signal.mutex) == 0);
+    while (signal.reported < started) {
+        CHECK(pthread_cond_wait(&signal.changed, &signal.mutex) == 0);
+    }
+    CHECK(pthread_mutex_unlock(&signal.mutex) == 0);
+    for (unsigned i = 0; i < started && result == 0; i++) {
+        if (hub->shards[i]->start_result < 0) {
+            result = hub->shards[i]->start_result;
+            buffer_printf(problem, "shard %u cannot start: %s", i, hub->shards[i]->start_problem);
+        }
+    }
+    if (result == 0) {
+        hub_log_start(hub);
+    }
+    return result;
+}
+
+static void hub_wake_all(struct hub *hub)
+{
+    for (unsigned i = 0; i < hub->shard_count; i++) {
+        shard_wake(hub->shards[i]);
+    }
+}
+
+void hub_drain(struct hub *hub)
+{
+    if (hub_is_draining(hub)) {
+        /* Release: see shard_drain. */
+        __atomic_store_n(&hub->stopping, 1, __ATOMIC_RELEASE);
+        log_line(hub_log(hub), LOG_LEVEL_WARN, "stopping at once");
+    } else {
+        log_line(hub_log(hub), LOG_LEVEL_INFO, "draining",
+                 LOG_U64("seconds", hub->config->drain_seconds));
+        /* Release: pairs with hub_is_draining. */
+        __atomic_store_n(&hub->draining, 1, __ATOMIC_RELEASE);
+    }
+    hub_wake_all(hub);
+}
+
+/* Whether every shard has moved over to the configuration in force. */
+static bool hub_config_is_everywhere(const struct hub *hub)
+{
+    for (unsigned i = 0; i < hub->shard_count; i++) {
+        /* Acquire: pairs with shard_take_config; the shard reads the old one no more. */
+        if (__atomic_load_n(&hub->shards[i]->config_generation, __ATOMIC_ACQUIRE) !=
+            hub->config_generation) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void hub_reload(struct hub *hub)
+{
+    struct buffer message;
+    struct config *next =
+        hub->config == &hub->configs[0] ? &hub->configs[1] : &hub->configs[0];
+    buffer_init(&message, 1024 * 1024);
+    for (unsigned waited_ms = 0; !hub_config_is_everywhere(hub); waited_ms++) {
+        if (waited_ms == HUB_RELOAD_WAIT_MS) {
+            log_line(hub_log(hub), LOG_LEVEL_ERROR, "reload refused",
+                     LOG_TEXT("cause", "the reload before has not reached every shard"));
+            return;
+        }
+        hub_wake_all(hub);
+        usleep(1000);
+    }
+    config_fini(next);
+    if (config_reload(hub->config, next, &message) == CONFIG_BAD) {
+        log_line(hub_log(hub), LOG_LEVEL_ERROR, "reload failed",
+                 LOG_STR("problem", buffer_span(&message)));
+    } else {
+        log_set_level(hub->log, (enum log_level)next->log_level);
+        /* Release both: the configuration is complete before a shard can find it. */
+        __atomic_store_n(&hub->config, next, __ATOMIC_RELEASE);
+        __atomic_store_n(&hub->config_generation, hub->config_generation + 1, __ATOMIC_RELEASE);
+        hub_wake_all(hub);
+        log_line(hub_log(hub), LOG_LEVEL_INFO, "reloaded", LOG_STR("changes", buffer_span(&message)));
+    }
+    buffer_fini(&message);
+}
+
+/* ---- Ending -------------------------------------------------------------------------------------------- */
+
+/* Errands that were under way between shards when these ended come home here. */
+static void hub_deliver_last_mail(struct hub *hub)
+{
+    size_t delivered;
+    do {
+        delivered = 0;
+        for (unsigned i = 0; i < hub->shard_count; i++) {
+            delivered += mailbox_deliver_all(&hub->shards[i]->mailbox, hub->shards[i]);
+        }
+    } while (delivered > 0);
+}
+
+void hub_join(struct hub *hub)
+{
+    for (unsigned i = 0; i < hub->shard_count; i++) {
+        CHECK(pthread_join(hub->shards[i]->thread, NULL) == 0);
+    }
+}
+
+void hub_fini(struct hub *hub)
+{
+    hub_deliver_last_mail(hub);
+    for (unsigned i = 0; i < hub->listen_count; i++) {
+        for (unsigned j = 0; j < hub->shard_count; j++) {
+            close(hub->listens[i].fds[j]);
+        }
+        if (hub->listens[i].is_local) {
+            unlink(hub->listens[i].text + strlen("unix:"));
+        }
+    }
+    for (unsigned i = 0; i < hub->shard_count; i++) {
+        shard_free(hub->shards[i]);
+    }
+    sequencer_fini(&hub->sequencer);
+    address_table_fini(&hub->addresses);
+    log_line(hub_log(hub), LOG_LEVEL_INFO, "stopped");
+    log_stop(hub->log, HUB_LOG_STOP_MS);
+    for (unsigned i = 0; i < HUB_CONFIG_COUNT_MAX; i++) {
+        config_fini(&hub->configs[i]);
+    }
+}

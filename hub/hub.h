@@ -1,0 +1,84 @@
+/*
+ * The hub: the composition root. One sequencer, some shards, their listeners, one configuration.
+ *
+ * main() makes a hub, starts its threads, and afterwards only forwards signals to it. Everything that
+ * happens to connections and events happens on the shards.
+ *
+ * Threads: all functions are the main thread's, unless said otherwise. Fields are fixed once hub_start
+ * has returned, except those said to be atomic.
+ */
+#ifndef SPATE_HUB_HUB_H
+#define SPATE_HUB_HUB_H
+
+#include "core/sequencer.h"
+#include "hub/address.h"
+#include "hub/config.h"
+#include "hub/log.h"
+#include "net/io.h"
+#include "net/listener.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct shard;
+
+enum {
+    HUB_LISTEN_COUNT_MAX = 32, /* listening addresses, inherited sockets included */
+    HUB_CONFIG_COUNT_MAX = 2,  /* the one in force and the one before, until every shard has moved */
+};
+
+/* One address as all shards listen on it. */
+struct hub_listen {
+    int fds[SHARD_COUNT_MAX];
+    bool is_local; /* a Unix socket: publishing needs no network address to be trusted */
+    char text[160];
+};
+
+struct hub {
+    struct config *config; /* atomic pointer: the one in force */
+    uint32_t config_generation; /* atomic: shards compare and move over */
+    struct config configs[HUB_CONFIG_COUNT_MAX];
+    struct log *log;
+    struct sequencer sequencer;
+    struct address_table addresses;
+    struct shard *shards[SHARD_COUNT_MAX];
+    unsigned shard_count;
+    unsigned listen_count;
+    struct hub_listen listens[HUB_LISTEN_COUNT_MAX];
+    uint64_t epoch;
+    uint64_t seed;
+    uint64_t started_ms;        /* wall clock */
+    uint32_t connection_count;  /* atomic: over all shards */
+    uint32_t connection_max;    /* fixed at start */
+    uint32_t draining;          /* atomic flag */
+    uint32_t stopping;          /* atomic flag: leave at once */
+};
+
+/* Makes everything but threads. On failure returns a negative errno and a sentence in *problem. */
+int hub_init(struct hub *hub, struct config *config, struct buffer *problem);
+/* Starts the shards' threads and waits until each of them accepts connections. */
+int hub_start(struct hub *hub, struct buffer *problem);
+
+/* SIGHUP: takes over what can change while running. */
+void hub_reload(struct hub *hub);
+/* SIGTERM: stop accepting, end the streams over drain_seconds; a second call ends them at once. */
+void hub_drain(struct hub *hub);
+/* Waits for the shards to end. May run on a thread of its own beside hub_reload and hub_drain. */
+void hub_join(struct hub *hub);
+/* Frees everything, after hub_join. */
+void hub_fini(struct hub *hub);
+
+bool hub_is_draining(const struct hub *hub);
+
+/* Wakes each of these shards that sleeps. Any thread. */
+void hub_wake(struct hub *hub, const struct shard_set *shards);
+
+/* Wall clock, Unix milliseconds. */
+uint64_t hub_wall_ms(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,435 @@
+/* Who is connected and which channels there are: lists that never become one giant buffer. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "core/base/memory.h"
+#include "hub/access.h"
+#include "hub/errand.h"
+#include "hub/response.h"
+#include "hub/routes.h"
+
+enum {
+    /* Clients that each shard names in one round. */
+    LIST_CLIENTS_PER_ROUND = 256,
+    LIST_CHANNELS_PER_TURN = 128,
+    LIST_PAGE_BYTES_MAX = 4 * 1024 * 1024,
+};
+
+/* A list on its way out: where it is, and how much may follow. */
+struct list_state {
+    struct hash_key key;
+    uint64_t after; /* hash of the last item written */
+    bool started;   /* false: `after` is not set, the very first hash counts too */
+    bool any;       /* something has been written */
+    uint64_t left;  /* items that may still be written */
+    char client[];  /* delete_client: whom, terminated */
+};
+
+struct list_query {
+    uint64_t limit;
+    struct span after;
+};
+
+static bool parse_limit(struct span text, uint64_t *ret_limit)
+{
+    uint64_t value = 0;
+    if (text.len == 0 || text.len > 12) {
+        return false;
+    }
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.bytes[i] < '0' || text.bytes[i] > '9') {
+            return false;
+        }
+        value = value * 10 + (uint64_t)(text.bytes[i] - '0');
+    }
+    *ret_limit = value;
+    return true;
+}
+
+/* False: the refusal has been sent. */
+static bool list_read_query(struct call *call, struct list_query *list)
+{
+    struct uri_query query;
+    struct span name;
+    struct span value;
+    int r;
+    *list = (struct list_query){.limit = UINT64_MAX};
+    uri_query_init(&query, call->request->query);
+    while ((r = call_parameter(call, &query, &name, &value)) > 0) {
+        if (span_is(name, "limit") && !parse_limit(value, &list->limit)) {
+            response_problem(call, 400, "limit is a number.");
+            return false;
+        }
+        if (span_is(name, "after")) {
+            list->after = value;
+        }
+    }
+    if (r < 0) {
+        response_problem(call, 400, "The query has a broken percent escape.");
+    }
+    return r == 0;
+}
+
+static struct list_state *list_state_new(const struct list_query *list, size_t extra)
+{
+    struct list_state *state = memory_calloc(1, sizeof(*state) + extra + 1);
+    if (state != NULL) {
+        state->left = list->limit;
+    }
+    return state;
+}
+
+static void list_fini(struct errand *errand)
+{
+    memory_free(errand->context);
+}
+
+/* Begins an errand for the call, with a state. NULL: the refusal has been sent. */
+static struct errand *list_errand(struct call *call, const struct list_query *list, size_t extra)
+{
+    struct list_state *state = list_state_new(list, extra);
+    struct errand *errand = state == NULL ? NULL : errand_new(call->connection);
+    if (errand == NULL) {
+        memory_free(state);
+        response_problem(call, 503, "This hub is out of memory.");
+        return NULL;
+    }
+    errand->context = state;
+    errand->fini = list_fini;
+    return errand;
+}
+
+static void list_write(struct errand *errand, const struct buffer *page, bool end)
+{
+    struct connection *connection = errand->connection;
+    if (page->failed) {
+        connection_close(connection, "no memory");
+        return;
+    }
+    connection_write_chunk(connection, buffer_span(page));
+    if (end && connection->state != CONNECTION_CLOSED) {
+        connection_write_end(connection);
+    }
+}
+
+/* ---- Clients ------------------------------------------------------------------------------------------ */
+
+/* What a shard's part of a round holds: items in hash order, each a header and the id's bytes. */
+struct client_item {
+    uint64_t hash;
+    uint32_t len;
+};
+
+/* On each shard: the next clients in the order of their hashes. */
+static void clients_work(struct errand_part *part)
+{
+    const struct list_state *state = part->errand->context;
+    struct shard *shard = part->shard;
+    uint64_t after = state->after;
+    bool inclusive = !state->started;
+    unsigned count = 0;
+    while (count < LIST_CLIENTS_PER_ROUND) {
+        struct table_node *node = table_next(&shard->clients, after, inclusive);
+        if (node == NULL) {
+            return;
+        }
+        after = node->hash;
+        inclusive = false;
+        for (node = table_find(&shard->clients, after); node != NULL;
+             node = table_find_next(node)) {
+            struct span id = connection_id(container_of(node, struct connection, by_id));
+            struct client_item item = {.hash = after, .len = (uint32_t)id.len};
+            buffer_append(&part->result, &item, sizeof(item));
+            buffer_append_span(&part->result, id);
+            count++;
+        }
+    }
+    /* There may be more behind the last one: nobody may be listed beyond it in this round. */
+    part->flag = true;
+    part->number = after;
+}
+
+struct client_cursor {
+    struct span rest;
+    struct client_item item;
+    struct span id;
+    bool valid;
+};
+
+static void cursor_next(struct client_cursor *cursor)
+{
+    cursor->valid = cursor->rest.len >= sizeof(cursor->item);
+    if (cursor->valid) {
+        memcpy(&cursor->item, cursor->rest.bytes, sizeof(cursor->item));
+        cursor->id = span_make(cursor->rest.bytes + sizeof(cursor->item), cursor->item.len);
+        size_t used = sizeof(cursor->item) + cursor->item.len;
+        cursor->rest = span_make(cursor->rest.bytes + used, cursor->rest.len - used);
+    }
+}
+
+static void clients_write_one(struct list_state *state, struct buffer *page, struct span id)
+{
+    buffer_append_string(page, state->any ? ",\"" : "[\"");
+    buffer_append_json(page, id);
+    buffer_append_string(page, "\"");
+    state->any = true;
+    state->left--;
+}
+
+/* Merges the parts in hash order up to `last`; one client with several connections is named once. */
+static void clients_merge(struct errand *errand, uint64_t last, struct buffer *page)
+{
+    struct list_state *state = errand->context;
+    struct client_cursor cursors[SHARD_COUNT_MAX];
+    struct span previous = {NULL, 0};
+    for (unsigned i = 0; i < errand->part_count; i++) {
+        cursors[i].rest = buffer_span(&errand->parts[i].result);
+        cursor_next(&cursors[i]);
+    }
+    while (state->left > 0) {
+        struct client_cursor *first = NULL;
+        for (unsigned i = 0; i < errand->part_count; i++) {
+            if (cursors[i].valid && cursors[i].item.hash <= last &&
+                (first == NULL || cursors[i].item.hash < first->item.hash)) {
+                first = &cursors[i];
+            }
+        }
+        if (first == NULL) {
+            break;
+        }
+        if (!span_equal(first->id, previous) || previous.bytes == NULL) {
+            clients_write_one(state, page, first->id);
+            previous = first->id;
+        }
+        cursor_next(first);
+    }
+}
+
+static void clients_done(struct errand *errand)
+{
+    struct list_state *state = errand->context;
+    struct buffer page;
+    uint64_t last = UINT64_MAX;
+    bool more = false;
+    bool failed = false;
+    for (unsigned i = 0; i < errand->part_count; i++) {
+        failed |= errand->parts[i].result.failed;
+        if (errand->parts[i].flag) {
+            more = true;
+            last = min_u64(last, errand->parts[i].number);
+        }
+    }
+    buffer_init(&page, LIST_PAGE_BYTES_MAX);
+    clients_merge(errand, last, &page);
+    page.failed |= failed;
+    state->after = last;
+    state->started = true;
+    more &= state->left > 0;
+    if (!more) {
+        buffer_append_string(&page, state->any ? "]\n" : "[]\n");
+    }
+    list_write(errand, &page, !more);
+    buffer_fini(&page);
+    if (more && errand->connection != NULL) {
+        errand_go(errand);
+    } else {
+        errand_end(errand);
+    }
+}
+
+void list_clients(struct call *call)
+{
+    struct list_query list;
+    if (!list_read_query(call, &list)) {
+        return;
+    }
+    if (call->head_only) {
+        response_begin(call, RESPONSE_JSON, span_of("Cache-Control: no-store\r\n"));
+        return;
+    }
+    struct errand *errand = list_errand(call, &list, 0);
+    if (errand == NULL) {
+        return;
+    }
+    struct list_state *state = errand->context;
+    if (list.after.bytes != NULL) {
+        state->after = shard_hash_id(call->shard, list.after);
+        state->started = true;
+    }
+    errand->work = clients_work;
+    errand->done = clients_done;
+    response_begin(call, RESPONSE_JSON, span_of("Cache-Control: no-store\r\n"));
+    errand_go(errand);
+}
+
+/* On each shard: end the streams of that client. */
+static void kick_work(struct errand_part *part)
+{
+    const struct list_state *state = part->errand->context;
+    struct shard *shard = part->shard;
+    struct span id = span_of(state->client);
+    struct table_node *node = table_find(&shard->clients, shard_hash_id(shard, id));
+    while (node != NULL) {
+        struct connection *connection = container_of(node, struct connection, by_id);
+        node = table_find_next(node);
+        if (span_equal(connection_id(connection), id)) {
+            part->number++;
+            connection_end_stream(connection, "kicked");
+        }
+    }
+}
+
+static void kick_done(struct errand *errand)
+{
+    static const char not_found[] = "HTTP/1.1 404 Not Found\r\nContent-Type: " RESPONSE_PROBLEM
+                                    "\r\nContent-Length: ";
+    static const char problem[] = "{\"type\":\"about:blank\",\"title\":\"Not Found\",\"status\":404,"
+                                  "\"detail\":\"That client is not connected.\"}\n";
+    static const char found[] = "HTTP/1.1 200 OK\r\nContent-Type: " RESPONSE_JSON
+                                "\r\nContent-Length: ";
+    struct connection *connection = errand->connection;
+    uint64_t count = 0;
+    for (unsigned i = 0; i < errand->part_count; i++) {
+        count += errand->parts[i].number;
+    }
+    struct buffer body;
+    struct buffer answer;
+    buffer_init(&body, 1024);
+    buffer_init(&answer, 4096);
+    if (count == 0) {
+        buffer_append_string(&body, problem);
+    } else {
+        buffer_printf(&body, "{\"disconnected\":%llu}\n", (unsigned long long)count);
+    }
+    buffer_append_string(&answer, count == 0 ? not_found : found);
+    buffer_append_u64(&answer, body.len);
+    buffer_append_string(&answer, (connection->flags & CONNECTION_CLOSE_AFTER) != 0
+                                      ? "\r\nConnection: close\r\n\r\n"
+                                      : "\r\n\r\n");
+    buffer_append_span(&answer, buffer_span(&body));
+    if (answer.failed || body.failed) {
+        connection_close(connection, "no memory");
+    } else {
+        connection_write(connection, buffer_span(&answer));
+    }
+    buffer_fini(&body);
+    buffer_fini(&answer);
+    errand_end(errand);
+}
+
+void delete_client(struct call *call)
+{
+    if (!access_may_publish(call)) {
+        return;
+    }
+    struct span client = call->segments[1];
+    if (!call_name_is_valid(call, client)) {
+        response_problem(call, 404, "That client is not connected.");
+        return;
+    }
+    struct list_query none = {.limit = 0};
+    struct errand *errand = list_errand(call, &none, client.len);
+    if (errand == NULL) {
+        return;
+    }
+    struct list_state *state = errand->context;
+    memcpy(state->client, client.bytes, client.len);
+    errand->work = kick_work;
+    errand->done = kick_done;
+    errand_go(errand);
+}
+
+/* ---- Channels ------------------------------------------------------------------------------------------- */
+
+struct channels_page {
+    struct list_state *state;
+    struct buffer *page;
+};
+
+static void channels_visit(void *context, const struct channel_info *info)
+{
+    struct channels_page *out = context;
+    if (info->kind != CHANNEL_PUBLIC || out->state->left == 0) {
+        return;
+    }
+    buffer_append_string(out->page, out->state->any ? ",{\"channel\":\"" : "[{\"channel\":\"");
+    buffer_append_json(out->page, info->name);
+    buffer_printf(out->page,
+                  "\",\"subscribers\":%llu,\"published\":%llu,\"retained\":%llu,"
+                  "\"retained_bytes\":%llu}",
+                  (unsigned long long)info->subscribers, (unsigned long long)info->published,
+                  (unsigned long long)info->retained_count,
+                  (unsigned long long)info->retained_bytes);
+    out->state->any = true;
+    out->state->left--;
+}
+
+/* The sequencer's table is read by the origin itself: the other shards have nothing to do. */
+static void channels_work(struct errand_part *part)
+{
+    (void)part;
+}
+
+static void channels_done(struct errand *errand)
+{
+    struct list_state *state = errand->context;
+    struct buffer page;
+    buffer_init(&page, LIST_PAGE_BYTES_MAX);
+    struct channels_page out = {state, &page};
+    bool more = sequencer_walk(&errand->origin->hub->sequencer, &state->after, &state->started,
+                               LIST_CHANNELS_PER_TURN, channels_visit, &out);
+    more &= state->left > 0;
+    if (!more) {
+        buffer_append_string(&page, state->any ? "]\n" : "[]\n");
+    }
+    list_write(errand, &page, !more);
+    buffer_fini(&page);
+    if (more && errand->connection != NULL) {
+        errand_go(errand);
+    } else {
+        errand_end(errand);
+    }
+}
+
+void list_channels(struct call *call)
+{
+    struct list_query list;
+    if (!list_read_query(call, &list)) {
+        return;
+    }
+    if (call->head_only) {
+        response_begin(call, RESPONSE_JSON, span_of("Cache-Control: no-store\r\n"));
+        return;
+    }
+    struct errand *errand = list_errand(call, &list, 0);
+    if (errand == NULL) {
+        return;
+    }
+    struct list_state *state = errand->context;
+    if (list.after.bytes != NULL) {
+        struct channel_name name = {CHANNEL_PUBLIC, list.after};
+        state->after = sequencer_hash(&call->shard->hub->sequencer, name);
+        state->started = true;
+    }
+    errand->work = channels_work;
+    errand->done = channels_done;
+    response_begin(call, RESPONSE_JSON, span_of("Cache-Control: no-store\r\n"));
+    errand_go(errand);
+}
+
+void delete_channel(struct call *call)
+{
+    if (!access_may_publish(call)) {
+        return;
+    }
+    struct channel_name name = {CHANNEL_PUBLIC, call->segments[1]};
+    if (span_is(name.name, "broadcast")) {
+        name = (struct channel_name){CHANNEL_BROADCAST, {NULL, 0}};
+    }
+    if (!call_name_is_valid(call, call->segments[1]) ||
+        !sequencer_forget(&call->shard->hub->sequencer, name)) {
+        response_problem(call, 404, "There is no such channel.");
+        return;
+    }
+    response_send(call, &(struct response){.status = 204});
+}

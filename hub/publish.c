@@ -1,0 +1,629 @@
+/* Publishing: from a request to a frame in the sequencer. */
+#include <errno.h>
+#include <jansson.h>
+
+#include "core/base/memory.h"
+#include "core/base/utf8.h"
+#include "core/event_id.h"
+#include "hub/access.h"
+#include "hub/response.h"
+#include "hub/routes.h"
+#include "proto/media_type.h"
+#include "proto/sse.h"
+
+enum {
+    /* A day: no client should stay away longer on our word. */
+    PUBLISH_RETRY_MS_MAX = 24 * 60 * 60 * 1000,
+    PUBLISH_ANSWER_MAX = 64 * 1024 * 1024,
+};
+
+/* One event as the publisher said it. */
+struct event {
+    struct channel_name channel;
+    struct sse_event sse;
+};
+
+static const char *const channel_help =
+    "A channel name is 1 to %u bytes of UTF-8 without control characters.";
+
+/* Fills in the channel. False: the refusal has been sent. */
+static bool event_set_channel(struct call *call, struct event *event, struct span name)
+{
+    if (!call_name_is_valid(call, name)) {
+        response_problem(call, 400, channel_help, call->config->name_bytes_max);
+        return false;
+    }
+    if (name.bytes[0] == '$') {
+        response_problem(call, 403, "Channels that begin with $ are the hub's own.");
+        return false;
+    }
+    if (span_is(name, "broadcast")) {
+        event->channel = (struct channel_name){CHANNEL_BROADCAST, {NULL, 0}};
+    } else {
+        event->channel = (struct channel_name){CHANNEL_PUBLIC, name};
+    }
+    return true;
+}
+
+static bool parse_retry(struct span text, uint32_t *ret_ms)
+{
+    uint64_t value = 0;
+    if (text.len == 0 || text.len > 9) {
+        return false;
+    }
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.bytes[i] < '0' || text.bytes[i] > '9') {
+            return false;
+        }
+        value = value * 10 + (uint64_t)(text.bytes[i] - '0');
+    }
+    *ret_ms = (uint32_t)value;
+    return value <= PUBLISH_RETRY_MS_MAX;
+}
+
+static bool event_set_retry(struct call *call, struct event *event, struct span text)
+{
+    if (!parse_retry(text, &event->sse.retry_ms)) {
+        response_problem(call, 400, "retry is a number of milliseconds from 0 to %d.",
+                         PUBLISH_RETRY_MS_MAX);
+        return false;
+    }
+    event->sse.has_retry = true;
+    return true;
+}
+
+/* What makes an event impossible to deliver exactly; NULL if nothing does. */
+static const char *event_problem(const struct event *event)
+{
+    if (!utf8_is_valid(event->sse.data)) {
+        return "The data is not valid UTF-8, and an event stream can carry nothing else.";
+    }
+    if (!utf8_is_valid(event->sse.type)) {
+        return "The event type is not valid UTF-8.";
+    }
+    if (!sse_field_is_valid(event->sse.type)) {
+        return "An event type may not contain CR, LF or NUL.";
+    }
+    return NULL;
+}
+
+static struct frame *event_frame(const struct event *event)
+{
+    struct frame *frame = NULL;
+    size_t size = sse_event_size(&event->sse, EVENT_ID_LEN);
+    /* The id comes behind the type, wherever that ends: write first, then tell the frame. */
+    size_t id_offset = event->sse.type.len > 0 ? event->sse.type.len + 12 : 4;
+    frame = frame_new(size, id_offset);
+    if (frame != NULL) {
+        size_t written_at = 0;
+        sse_event_write(&event->sse, EVENT_ID_LEN, frame_text(frame), &written_at);
+        CHECK(written_at == id_offset);
+    }
+    return frame;
+}
+
+/* ---- Answers ---------------------------------------------------------------------------------------- */
+
+static void refuse(struct call *call, enum publish_outcome outcome)
+{
+    static const char retry[] = "Retry-After: 1\r\n";
+    struct span headers = span_make(retry, sizeof(retry) - 1);
+    switch (outcome) {
+    case PUBLISH_DONE:
+        break;
+    case PUBLISH_FULL:
+        response_problem_with(call, 503, headers,
+                              "The channel's subscribers cannot take more at this moment; nothing "
+                              "was published.");
+        break;
+    case PUBLISH_NO_SUBSCRIBER:
+        response_problem(call, 404, "That client is not connected.");
+        break;
+    case PUBLISH_CHANNEL_LIMIT:
+        response_problem_with(call, 503, headers, "This hub has as many channels as it may.");
+        break;
+    case PUBLISH_NO_MEMORY:
+        response_problem_with(call, 503, headers, "This hub is out of memory.");
+        break;
+    }
+}
+
+static struct span name_to_show(struct channel_name channel)
+{
+    return channel.kind == CHANNEL_BROADCAST ? span_of("broadcast") : channel.name;
+}
+
+static void write_id(struct buffer *body, const struct call *call, uint64_t sequence)
+{
+    char id[EVENT_ID_LEN];
+    event_id_write(id, call->shard->hub->epoch, sequence);
+    buffer_append(body, id, sizeof(id));
+}
+
+/* {"id":…,"channel":…,"subscribers":…} of the last event; of a batch also all ids. */
+static void answer_json(struct call *call, const struct publication publications[], unsigned count,
+                        bool is_batch)
+{
+    const struct publication *last = &publications[count - 1];
+    struct buffer body;
+    buffer_init(&body, PUBLISH_ANSWER_MAX);
+    buffer_append_string(&body, "{\"id\":\"");
+    write_id(&body, call, last->sequence);
+    buffer_append_string(&body, "\",\"channel\":\"");
+    buffer_append_json(&body, name_to_show(last->channel));
+    buffer_append_string(&body, "\",\"subscribers\":");
+    buffer_append_u64(&body, last->subscribers);
+    if (is_batch) {
+        buffer_append_string(&body, ",\"count\":");
+        buffer_append_u64(&body, count);
+        for (unsigned i = 0; i < count; i++) {
+            buffer_append_string(&body, i == 0 ? ",\"ids\":[\"" : "\",\"");
+            write_id(&body, call, publications[i].sequence);
+        }
+        buffer_append_string(&body, "\"]");
+    }
+    buffer_append_string(&body, "}\n");
+    if (body.failed) {
+        /* It is published; the answer must not say otherwise. */
+        connection_close(call->connection, "no memory");
+    } else {
+        response_send(call, &(struct response){.status = 200,
+                                               .content_type = RESPONSE_JSON,
+                                               .body = buffer_span(&body)});
+    }
+    buffer_fini(&body);
+}
+
+static void publish_log(const struct call *call, const struct publication *publication,
+                        size_t bytes)
+{
+    if (log_is_on(call->shard->log, LOG_LEVEL_INFO)) {
+        char id[EVENT_ID_LEN];
+        event_id_write(id, call->shard->hub->epoch, publication->sequence);
+        log_line(call->shard->log, LOG_LEVEL_INFO, "publish",
+                 LOG_STR("channel", name_to_show(publication->channel)),
+                 LOG_STR("id", span_make(id, sizeof(id))), LOG_U64("bytes", bytes),
+                 LOG_U64("subscribers", publication->subscribers));
+    }
+}
+
+/* Publishes one event. False: the refusal has been sent. */
+static bool publish_event(struct call *call, const struct event *event, bool needs_subscriber,
+                          struct publication *publication)
+{
+    const char *problem = event_problem(event);
+    if (problem != NULL) {
+        response_problem(call, 422, "%s", problem);
+        return false;
+    }
+    *publication = (struct publication){
+        .channel = event->channel,
+        .frame = event_frame(event),
+        .needs_subscriber = needs_subscriber,
+    };
+    enum publish_outcome outcome = PUBLISH_NO_MEMORY;
+    if (publication->frame != NULL) {
+        outcome = shard_publish(call->shard, publication, 1);
+    }
+    if (outcome != PUBLISH_DONE) {
+        if (publication->frame != NULL) {
+            frame_unref(publication->frame);
+        }
+        refuse(call, outcome);
+        return false;
+    }
+    publish_log(call, publication, event->sse.data.len);
+    return true;
+}
+
+/* ---- Forms and queries -------------------------------------------------------------------------------- */
+
+/* The fields that a query or a form may hold; `seen` tells which did. */
+struct publish_fields {
+    struct span channel;
+    struct span msg;
+    struct span event;
+    struct span retry;
+};
+
+static struct span *field_named(struct publish_fields *fields, struct span name)
+{
+    if (span_is(name, "channel") || span_is(name, "canal")) {
+        return &fields->channel;
+    }
+    if (span_is(name, "msg") || span_is(name, "data")) {
+        return &fields->msg;
+    }
+    if (span_is(name, "event")) {
+        return &fields->event;
+    }
+    return span_is(name, "retry") ? &fields->retry : NULL;
+}
+
+/* -EINVAL: a broken escape; -EEXIST: a field twice. Unknown fields are passed over. */
+static int fields_read_query(struct call *call, struct publish_fields *fields)
+{
+    struct uri_query query;
+    struct span name;
+    struct span value;
+    int r;
+    uri_query_init(&query, call->request->query);
+    while ((r = call_parameter(call, &query, &name, &value)) > 0) {
+        struct span *field = field_named(fields, name);
+        if (field == NULL) {
+            continue;
+        }
+        if (field->bytes != NULL) {
+            return -EEXIST;
+        }
+        *field = value;
+    }
+    return r;
+}
+
+/*
+ * `curl -d TEXT` says that its body is a form, whatever it is. So a body is taken for a form only if
+ * every field of it is one of ours, each once; anything else is the data itself.
+ */
+static bool fields_read_form(struct span body, char *room, struct publish_fields *fields)
+{
+    struct uri_query form;
+    struct span raw_name;
+    struct span raw_value;
+    uri_query_init(&form, body);
+    while (uri_query_next(&form, &raw_name, &raw_value)) {
+        size_t len = 0;
+        struct span *field = field_named(fields, raw_name);
+        if (field == NULL || field == &fields->channel || field->bytes != NULL ||
+            uri_decode(raw_value, true, room, &len) < 0) {
+            return false;
+        }
+        *field = span_make(room, len);
+        room += len + 1;
+    }
+    return fields->msg.bytes != NULL;
+}
+
+/* ---- One event ------------------------------------------------------------------------------------------ */
+
+enum body_kind { BODY_DATA, BODY_FORM, BODY_BATCH, BODY_UNKNOWN, BODY_CHARSET };
+
+static bool is_json_like(struct span essence)
+{
+    return essence.len > 5 &&
+           span_is_nocase(span_make(essence.bytes + essence.len - 5, 5), "+json");
+}
+
+static enum body_kind body_kind(const struct call *call)
+{
+    struct span value = call_field(call, "Content-Type");
+    struct media_type type;
+    if (value.len == 0) {
+        return BODY_DATA;
+    }
+    if (media_type_parse(value, &type) < 0) {
+        return BODY_UNKNOWN;
+    }
+    if (type.charset == MEDIA_CHARSET_OTHER) {
+        return BODY_CHARSET;
+    }
+    if (media_type_is(&type, "application/x-www-form-urlencoded")) {
+        return BODY_FORM;
+    }
+    if (media_type_is(&type, "application/x-ndjson")) {
+        return BODY_BATCH;
+    }
+    bool is_cloudevent = type.essence.len > 23 &&
+                         span_is_nocase(span_make(type.essence.bytes, 23), "application/cloudevents");
+    bool is_text = type.essence.len > 5 &&
+                   span_is_nocase(span_make(type.essence.bytes, 5), "text/");
+    if (!is_cloudevent &&
+        (is_text || is_json_like(type.essence) || media_type_is(&type, "application/json"))) {
+        return BODY_DATA;
+    }
+    return BODY_UNKNOWN;
+}
+
+static void publish_one(struct call *call, struct publish_fields *fields, struct span data)
+{
+    struct event event = {.sse = {.type = fields->event, .data = data}};
+    struct publication publication;
+    if (event_set_channel(call, &event, fields->channel) &&
+        (fields->retry.bytes == NULL || event_set_retry(call, &event, fields->retry)) &&
+        publish_event(call, &event, false, &publication)) {
+        answer_json(call, &publication, 1, false);
+    }
+}
+
+static void publish_form(struct call *call, struct publish_fields *fields)
+{
+    struct publish_fields form = *fields;
+    form.msg = span_make(NULL, 0);
+    char *room = memory_alloc(call->body.len + 8);
+    if (room == NULL) {
+        refuse(call, PUBLISH_NO_MEMORY);
+        return;
+    }
+    if (fields_read_form(call->body, room, &form)) {
+        publish_one(call, &form, form.msg);
+    } else {
+        publish_one(call, fields, call->body);
+    }
+    memory_free(room);
+}
+
+static void publish_batch(struct call *call, struct span channel);
+
+static void publish_body(struct call *call, struct publish_fields *fields)
+{
+    enum body_kind kind = body_kind(call);
+    if (fields->msg.bytes != NULL) {
+        if (call->body.len > 0) {
+            response_problem(call, 400, "Give the data once: as msg= or as the body.");
+        } else {
+            publish_one(call, fields, fields->msg);
+        }
+        return;
+    }
+    switch (kind) {
+    case BODY_DATA:
+        publish_one(call, fields, call->body);
+        break;
+    case BODY_FORM:
+        publish_form(call, fields);
+        break;
+    case BODY_BATCH:
+        publish_batch(call, fields->channel);
+        break;
+    case BODY_CHARSET:
+        response_problem(call, 415, "Only UTF-8 text can be published; convert it first.");
+        break;
+    case BODY_UNKNOWN:
+        response_problem(call, 415,
+                         "Publish text/*, application/json, application/x-ndjson (a batch) or "
+                         "application/x-www-form-urlencoded.");
+        break;
+    }
+}
+
+/* The query's fields; false: the refusal has been sent. */
+static bool publish_begin(struct call *call, struct publish_fields *fields)
+{
+    if (!access_may_publish(call)) {
+        return false;
+    }
+    int r = fields_read_query(call, fields);
+    if (r == -EEXIST) {
+        response_problem(call, 400, "A query parameter is given twice; publish to one channel.");
+    } else if (r < 0) {
+        response_problem(call, 400, "The query has a broken percent escape.");
+    }
+    return r == 0;
+}
+
+void publish_channel(struct call *call)
+{
+    struct publish_fields fields = {.channel = call->segments[1]};
+    struct publish_fields given = {0};
+    if (publish_begin(call, &given)) {
+        given.channel = fields.channel;
+        publish_body(call, &given);
+    }
+}
+
+void publish_query(struct call *call)
+{
+    struct publish_fields fields = {0};
+    if (!publish_begin(call, &fields)) {
+        return;
+    }
+    if (fields.channel.bytes == NULL) {
+        response_problem(call, 400, "Say which channel: /publish?channel=news&msg=hello.");
+    } else if (fields.msg.bytes == NULL && call->body.len == 0) {
+        response_problem(call, 400, "Say what to publish: msg=hello, or a body.");
+    } else {
+        publish_body(call, &fields);
+    }
+}
+
+/* ---- Seed routes: a status for one client, or for all ------------------------------------------------------ */
+
+static void publish_status_to(struct call *call, struct channel_name channel, struct span status)
+{
+    struct event event = {.channel = channel, .sse = {.data = status}};
+    struct publication publication;
+    if (publish_event(call, &event, channel.kind == CHANNEL_CLIENT, &publication)) {
+        response_send(call, &(struct response){.status = 200,
+                                               .content_type = RESPONSE_TEXT,
+                                               .headers = span_of("Cache-Control: no-store\r\n"),
+                                               .body = span_of("Ok")});
+    }
+}
+
+void publish_status(struct call *call)
+{
+    if (!access_may_publish(call)) {
+        return;
+    }
+    if (!call_name_is_valid(call, call->segments[1])) {
+        response_problem(call, 400, channel_help, call->config->name_bytes_max);
+        return;
+    }
+    struct channel_name client = {CHANNEL_CLIENT, call->segments[1]};
+    publish_status_to(call, client, call->segments[3]);
+}
+
+void publish_status_all(struct call *call)
+{
+    if (access_may_publish(call)) {
+        struct channel_name everybody = {CHANNEL_BROADCAST, {NULL, 0}};
+        publish_status_to(call, everybody, call->segments[2]);
+    }
+}
+
+/* ---- Batches ------------------------------------------------------------------------------------------------ */
+
+struct batch {
+    struct publication *publications;
+    json_t **documents; /* what the publications' names point into */
+    unsigned count;
+    unsigned capacity;
+};
+
+static void batch_fini(struct batch *batch, bool published)
+{
+    for (unsigned i = 0; i < batch->count; i++) {
+        if (!published) {
+            frame_unref(batch->publications[i].frame);
+        }
+        json_decref(batch->documents[i]);
+    }
+    memory_free(batch->publications);
+    memory_free(batch->documents);
+}
+
+static bool json_text(const json_t *value, struct span *ret_text)
+{
+    if (value == NULL) {
+        return true;
+    }
+    if (!json_is_string(value)) {
+        return false;
+    }
+    *ret_text = span_make(json_string_value(value), json_string_length(value));
+    return true;
+}
+
+/* Only members that we know; a misspelt one is an error, not silence. */
+static const char *document_problem(json_t *document)
+{
+    static const char *const known[] = {"data", "event", "channel", "retry"};
+    const char *key;
+    json_t *value;
+    if (!json_is_object(document)) {
+        return "is not a JSON object";
+    }
+    json_object_foreach(document, key, value) {
+        bool found = false;
+        for (size_t i = 0; i < countof(known); i++) {
+            found |= strcmp(key, known[i]) == 0;
+        }
+        if (!found) {
+            return "has a member other than data, event, channel and retry";
+        }
+    }
+    return json_object_get(document, "data") == NULL ? "has no data" : NULL;
+}
+
+/* One line of a batch. False: the refusal has been sent. */
+static bool batch_add(struct call *call, struct batch *batch, struct span channel, json_t *document)
+{
+    unsigned line = batch->count + 1;
+    struct event event = {0};
+    const char *problem = document_problem(document);
+    if (problem != NULL) {
+        response_problem(call, 422, "Line %u of the batch %s.", line, problem);
+        return false;
+    }
+    json_t *data = json_object_get(document, "data");
+    json_t *retry = json_object_get(document, "retry");
+    char *dumped = NULL;
+    if (!json_is_string(data)) {
+        /* Data that is JSON itself is sent as JSON. */
+        dumped = json_dumps(data, JSON_COMPACT | JSON_ENCODE_ANY);
+        if (dumped == NULL) {
+            refuse(call, PUBLISH_NO_MEMORY);
+            return false;
+        }
+        event.sse.data = span_of(dumped);
+    } else {
+        json_text(data, &event.sse.data);
+    }
+    bool ok = json_text(json_object_get(document, "event"), &event.sse.type) &&
+              json_text(json_object_get(document, "channel"), &channel);
+    if (retry != NULL) {
+        json_int_t value = json_integer_value(retry);
+        ok &= json_is_integer(retry) && value >= 0 && value <= PUBLISH_RETRY_MS_MAX;
+        event.sse.has_retry = true;
+        event.sse.retry_ms = (uint32_t)value;
+    }
+    if (!ok) {
+        response_problem(call, 422,
+                         "Line %u of the batch: event and channel are strings, retry is a number "
+                         "of milliseconds.",
+                         line);
+    } else if (event_set_channel(call, &event, channel)) {
+        problem = event_problem(&event);
+        struct frame *frame = problem == NULL ? event_frame(&event) : NULL;
+        if (problem != NULL) {
+            response_problem(call, 422, "Line %u of the batch: %s", line, problem);
+        } else if (frame == NULL) {
+            refuse(call, PUBLISH_NO_MEMORY);
+        } else {
+            batch->documents[batch->count] = json_incref(document);
+            batch->publications[batch->count++] =
+                (struct publication){.channel = event.channel, .frame = frame};
+            free(dumped);
+            return true;
+        }
+    }
+    free(dumped);
+    return false;
+}
+
+/* Parses all lines. False: the refusal has been sent. */
+static bool batch_parse(struct call *call, struct batch *batch, struct span channel)
+{
+    struct sse_lines lines;
+    struct span line;
+    sse_lines_init(&lines, call->body);
+    while (sse_lines_next(&lines, &line)) {
+        if (line.len == 0) {
+            continue;
+        }
+        if (batch->count == batch->capacity) {
+            response_problem(call, 413, "A batch may have %u events.", batch->capacity);
+            return false;
+        }
+        json_error_t error;
+        json_t *document = json_loadb(line.bytes, line.len,
+                                      JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL,
+                                      &error);
+        if (document == NULL) {
+            response_problem(call, 422, "Line %u of the batch is not JSON: %s.", batch->count + 1,
+                             error.text);
+            return false;
+        }
+        bool added = batch_add(call, batch, channel, document);
+        json_decref(document);
+        if (!added) {
+            return false;
+        }
+    }
+    if (batch->count == 0) {
+        response_problem(call, 422, "The batch is empty.");
+        return false;
+    }
+    return true;
+}
+
+static void publish_batch(struct call *call, struct span channel)
+{
+    struct batch batch = {.capacity = call->config->batch_count_max};
+    batch.publications = memory_alloc(batch.capacity * sizeof(batch.publications[0]));
+    batch.documents = memory_alloc(batch.capacity * sizeof(json_t *));
+    bool published = false;
+    if (batch.publications == NULL || batch.documents == NULL) {
+        refuse(call, PUBLISH_NO_MEMORY);
+    } else if (batch_parse(call, &batch, channel)) {
+        enum publish_outcome outcome = shard_publish(call->shard, batch.publications, batch.count);
+        published = outcome == PUBLISH_DONE;
+        if (published) {
+            answer_json(call, batch.publications, batch.count, true);
+            publish_log(call, &batch.publications[batch.count - 1], call->body.len);
+        } else {
+            refuse(call, outcome);
+        }
+    }
+    batch_fini(&batch, published);
+}

@@ -1,0 +1,601 @@
+#include "hub/shard.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "core/base/memory.h"
+#include "net/cpu.h"
+
+void shard_count(uint64_t *counter, int64_t by)
+{
+    /* Relaxed, one writer: read by whoever asks for statistics. */
+    __atomic_store_n(counter, *counter + (uint64_t)by, __ATOMIC_RELAXED);
+}
+
+uint64_t shard_hash_id(const struct shard *shard, struct span id)
+{
+    return hash_bytes(&shard->hub->sequencer.options.hash_key, id.bytes, id.len);
+}
+
+/* ---- What io reports ------------------------------------------------------------------------- */
+
+static struct connection *connection_of(struct io_stream *stream)
+{
+    return container_of(stream, struct connection, stream);
+}
+
+/* Makes room for a newcomer: whoever has been here longest without asking for anything goes. */
+static bool shard_evict_half_open(struct shard *shard)
+{
+    if (list_is_empty(&shard->waiting)) {
+        return false;
+    }
+    shard_count(&shard->stats.evicted_half_open, 1);
+    connection_close(container_of(shard->waiting.next, struct connection, waiting), "evicted");
+    return true;
+}
+
+/* Whether there is room for one more; if not, it may still be answered with a refusal. */
+static bool shard_admit(struct shard *shard, const struct address *address, uint16_t *ret_flags)
+{
+    struct hub *hub = shard->hub;
+    uint32_t limit = shard->config->connections_per_address_max;
+    *ret_flags = 0;
+    if (limit > 0) {
+        if (address_table_enter(&hub->addresses, address, limit)) {
+            *ret_flags = CONNECTION_ADDRESS_COUNTED;
+        } else {
+            *ret_flags = CONNECTION_REFUSED;
+        }
+    }
+    /* Relaxed: a count that is compared with a limit; it orders nothing. */
+    uint32_t count = __atomic_load_n(&hub->connection_count, __ATOMIC_RELAXED);
+    if (count >= hub->connection_max && !shard_evict_half_open(shard)) {
+        *ret_flags |= CONNECTION_REFUSED;
+    }
+    if ((*ret_flags & CONNECTION_REFUSED) == 0) {
+        return true;
+    }
+    shard_count(&shard->stats.refused, 1);
+    if (shard->refused_count < SHARD_REFUSED_MAX) {
+        return true;
+    }
+    if ((*ret_flags & CONNECTION_ADDRESS_COUNTED) != 0) {
+        address_table_leave(&hub->addresses, address);
+    }
+    return false;
+}
+
+static void shard_accepted(void *owner, struct io_listener *listener, int32_t descriptor,
+                           const struct sockaddr_storage *from)
+{
+    struct shard *shard = owner;
+    struct address address;
+    uint16_t flags = 0;
+    address_from(&address, from);
+    if (shard->draining || !shard_admit(shard, &address, &flags)) {
+        io_reject(shard->io, descriptor);
+        return;
+    }
+    struct connection *connection = shard_connection_get(shard);
+    int r = -ENOMEM;
+    if (connection != NULL) {
+        r = io_open(shard->io, &connection->stream, descriptor);
+        if (r < 0) {
+            shard_connection_put(shard, connection);
+        }
+    }
+    if (r < 0) {
+        if ((flags & CONNECTION_ADDRESS_COUNTED) != 0) {
+            address_table_leave(&shard->hub->addresses, &address);
+        }
+        if (connection == NULL) {
+            io_reject(shard->io, descriptor);
+        }
+        return;
+    }
+    if (container_of(listener, struct shard_listener, listener)->is_local) {
+        flags |= CONNECTION_LOCAL_SOCKET;
+    }
+    connection->flags = flags;
+    connection->address = address;
+    /* Relaxed: see shard_admit. */
+    __atomic_fetch_add(&shard->hub->connection_count, 1, __ATOMIC_RELAXED);
+    shard->refused_count += (flags & CONNECTION_REFUSED) != 0;
+    shard_count(&shard->stats.accepted, 1);
+    shard_count(&shard->stats.connections, 1);
+    connection_open(connection);
+}
+
+static void shard_accept_failed(void *owner, struct io_listener *listener, int error)
+{
+    struct shard *shard = owner;
+    (void)listener;
+    shard_count(&shard->stats.accept_failures, 1);
+    log_line(shard->log, LOG_LEVEL_WARN, "accept failed", LOG_TEXT("cause", strerror(-error)));
+    shard_evict_half_open(shard);
+}
+
+static void shard_received(void *owner, struct io_stream *stream, const char *bytes, ssize_t len)
+{
+    (void)owner;
+    connection_received(connection_of(stream), bytes, len);
+}
+
+static void shard_hung_up(void *owner, struct io_stream *stream)
+{
+    (void)owner;
+    connection_hung_up(connection_of(stream));
+}
+
+static void shard_writable(void *owner, struct io_stream *stream)
+{
+    (void)owner;
+    connection_writable(connection_of(stream));
+}
+
+static void control_sent(struct shard *shard, uint32_t send_index, ssize_t sent)
+{
+    struct connection *connection = shard->control_sends[send_index];
+    shard->control_sends[send_index] = NULL;
+    if (connection->state == CONNECTION_CLOSED) {
+        return;
+    }
+    if (sent < 0) {
+        connection_close(connection, "reset");
+        return;
+    }
+    connection->outbox->sent += (size_t)sent;
+    io_watch_writable(shard->io, &connection->stream);
+}
+
+static void shard_sent(void *owner, uint32_t token, ssize_t sent)
+{
+    struct shard *shard = owner;
+    if (token < FANOUT_SENDS_MAX) {
+        fanout_sent(&shard->fanout, token, sent);
+    } else {
+        control_sent(shard, token - FANOUT_SENDS_MAX, sent);
+    }
+}
+
+static void shard_sends_final(void *owner)
+{
+    struct shard *shard = owner;
+    shard->now_ms = io_now_ms(shard->io);
+    shard->wall_ms = hub_wall_ms();
+    fanout_sends_final(&shard->fanout);
+    for (uint32_t i = 0; i < shard->control_send_count; i++) {
+        struct connection *connection = shard->control_sends[i];
+        if (connection != NULL && connection->state != CONNECTION_CLOSED) {
+            connection_flushed(connection);
+        }
+    }
+    shard->control_send_count = 0;
+}
+
+static void shard_closed(void *owner, struct io_stream *stream)
+{
+    struct shard *shard = owner;
+    shard_connection_put(shard, connection_of(stream));
+    shard_count(&shard->stats.connections, -1);
+    __atomic_fetch_sub(&shard->hub->connection_count, 1, __ATOMIC_RELAXED);
+}
+
+static const struct io_handler shard_io_handler = {
+    .accepted = shard_accepted,
+    .accept_failed = shard_accept_failed,
+    .received = shard_received,
+    .hung_up = shard_hung_up,
+    .sent = shard_sent,
+    .sends_final = shard_sends_final,
+    .writable = shard_writable,
+    .closed = shard_closed,
+};
+
+/* ---- What the fan-out asks -------------------------------------------------------------------- */
+
+static struct connection *connection_of_subscriber(struct subscriber *subscriber)
+{
+    return container_of(subscriber, struct connection, subscriber);
+}
+
+static void shard_fanout_send(void *owner, struct subscriber *subscriber, struct span bytes,
+                              uint32_t token)
+{
+    struct shard *shard = owner;
+    struct connection *connection = connection_of_subscriber(subscriber);
+    connection->sent_ms = shard->now_ms;
+    io_send(shard->io, &connection->stream, bytes.bytes, bytes.len, token);
+}
+
+static void shard_fanout_blocked(void *owner, struct subscriber *subscriber)
+{
+    struct shard *shard = owner;
+    io_watch_writable(shard->io, &connection_of_subscriber(subscriber)->stream);
+}
+
+static void shard_fanout_lapped(void *owner, struct subscriber *subscriber, uint64_t requested,
+                                uint64_t available)
+{
+    struct shard *shard = owner;
+    (void)requested;
+    (void)available;
+    shard_count(&shard->stats.gaps, 1);
+    shard_count(&shard->stats.slow_disconnects, 1);
+    connection_close(connection_of_subscriber(subscriber), "too slow");
+}
+
+static void shard_fanout_failed(void *owner, struct subscriber *subscriber, int error)
+{
+    (void)owner;
+    connection_close(connection_of_subscriber(subscriber),
+                     error == -EPIPE || error == -ECONNRESET ? "reset" : "error");
+}
+
+static const struct fanout_handler shard_fanout_handler = {
+    .send = shard_fanout_send,
+    .blocked = shard_fanout_blocked,
+    .lapped = shard_fanout_lapped,
+    .failed = shard_fanout_failed,
+};
+
+/* ---- One turn --------------------------------------------------------------------------------- */
+
+/* Queues one send for each connection that has something to say and nothing under way. */
+static void shard_send_outboxes(struct shard *shard)
+{
+    struct list later;
+    list_init(&later);
+    while (shard->control_send_count < SHARD_CONTROL_SENDS_MAX) {
+        struct list *link = list_take(&shard->outgoing);
+        if (link == NULL) {
+            break;
+        }
+        struct outbox *outbox = container_of(link, struct outbox, link);
+        struct connection *connection = outbox->connection;
+        if (connection->state == CONNECTION_STREAMING &&
+            connection->subscriber.turn == shard->fanout.turn) {
+            /* One send per stream and turn, and this one's was an event. */
+            list_append(&later, link);
+            continue;
+        }
+        shard->control_sends[shard->control_send_count] = connection;
+        io_send(shard->io, &connection->stream, outbox->data.bytes + outbox->sent,
+                outbox->data.len - outbox->sent, FANOUT_SENDS_MAX + shard->control_send_count);
+        shard->control_send_count++;
+    }
+    list_splice(&shard->outgoing, &later);
+}
+
+static void shard_timers(struct shard *shard)
+{
+    for (unsigned i = 0; i < SHARD_TIMERS_PER_TURN; i++) {
+        struct wheel_node *node = wheel_take(&shard->wheel, shard->now_ms);
+        if (node == NULL) {
+            return;
+        }
+        connection_timer(container_of(node, struct connection, timer));
+    }
+}
+
+static void shard_sweep(struct shard *shard)
+{
+    if (shard->now_ms < shard->sweep_due_ms) {
+        return;
+    }
+    shard->sweep_due_ms = shard->now_ms + SHARD_SWEEP_MS;
+    fanout_sweep(&shard->fanout, shard->now_ms - min_u64(shard->now_ms, 2 * SHARD_SWEEP_MS));
+    if (shard->shard_index == 0) {
+        sequencer_sweep(&shard->hub->sequencer, shard->wall_ms, &shard->sweep_after, 1024);
+    }
+}
+
+static void shard_each_connection(struct shard *shard, void (*visit)(struct connection *))
+{
+    for (uint32_t i = 0; i < shard->slab_count; i++) {
+        for (uint32_t j = 0; j < SHARD_SLAB_COUNT; j++) {
+            struct connection *connection = &shard->slabs[i][j];
+            if (connection->state != CONNECTION_FREE && connection->state != CONNECTION_CLOSED) {
+                visit(connection);
+            }
+        }
+    }
+}
+
+static void connection_drain(struct connection *connection)
+{
+    struct shard *shard = connection->shard;
+    if (connection->state == CONNECTION_STREAMING) {
+        uint64_t spread_ms = (uint64_t)shard->config->drain_seconds * 1000 * 3 / 4;
+        wheel_set(&shard->wheel, &connection->timer,
+                  shard->now_ms + random_below(&shard->random, spread_ms));
+    }
+}
+
+static void connection_stop(struct connection *connection)
+{
+    if (connection->state == CONNECTION_STREAMING) {
+        connection_end_stream(connection, "shutdown");
+    } else if (connection->outbox == NULL) {
+        connection_close(connection, "shutdown");
+    }
+}
+
+static void connection_abandon(struct connection *connection)
+{
+    connection_close(connection, "shutdown");
+}
+
+static void shard_stop_listening(struct shard *shard)
+{
+    for (; shard->listening_count > 0; shard->listening_count--) {
+        io_listen_stop(shard->io, &shard->listeners[shard->listening_count - 1].listener);
+    }
+}
+
+static bool shard_is_quiet(const struct shard *shard)
+{
+    return shard->stats.streams == 0 && list_is_empty(&shard->outgoing) &&
+           shard->control_send_count == 0;
+}
+
+enum {
+    /* How long publishers and health checks on open connections are still answered at least. */
+    SHARD_DRAIN_MIN_MS = 500,
+    /* How long last words may take once the time is up. */
+    SHARD_DRAIN_LAST_MS = 250,
+};
+
+static void shard_drain(struct shard *shard)
+{
+    uint64_t drain_ms = (uint64_t)shard->config->drain_seconds * 1000;
+    if (!shard->draining) {
+        shard->draining = true;
+        shard->drain_end_ms = shard->now_ms + drain_ms;
+        shard_stop_listening(shard);
+        shard_each_connection(shard, connection_drain);
+    }
+    uint64_t least_ms = min_u64(SHARD_DRAIN_MIN_MS, drain_ms);
+    bool over = shard->now_ms >= shard->drain_end_ms ||
+                (shard_is_quiet(shard) && shard->now_ms + drain_ms >= shard->drain_end_ms + least_ms);
+    /* Acquire: pairs with hub_drain's release; nothing else is published with it. */
+    if (over || __atomic_load_n(&shard->hub->stopping, __ATOMIC_ACQUIRE) != 0) {
+        shard->drain_end_ms = min_u64(shard->drain_end_ms, shard->now_ms);
+        bool last = shard->now_ms >= shard->drain_end_ms + SHARD_DRAIN_LAST_MS;
+        shard_each_connection(shard, last ? connection_abandon : connection_stop);
+    }
+}
+
+static void shard_take_config(struct shard *shard)
+{
+    /* Acquire: pairs with the release in hub_reload; the configuration is complete behind it. */
+    uint32_t generation = __atomic_load_n(&shard->hub->config_generation, __ATOMIC_ACQUIRE);
+    if (generation != shard->config_generation) {
+        shard->config = __atomic_load_n(&shard->hub->config, __ATOMIC_ACQUIRE);
+        /* Release: after this the shard no longer reads the old one; pairs with hub_reload. */
+        __atomic_store_n(&shard->config_generation, generation, __ATOMIC_RELEASE);
+    }
+}
+
+/* Whether main has said something that the shard has not taken notice of. */
+static bool shard_has_orders(const struct shard *shard)
+{
+    const struct hub *hub = shard->hub;
+    /* Relaxed: the doorbell's fences order these against the stores that precede a ring. */
+    return hub_is_draining(hub) != shard->draining ||
+           __atomic_load_n(&hub->config_generation, __ATOMIC_RELAXED) != shard->config_generation;
+}
+
+/* Milliseconds the shard may sleep; 0 if it has something to do. */
+static int shard_timeout_ms(struct shard *shard)
+{
+    if (shard_has_orders(shard) || fanout_has_work(&shard->fanout) || !list_is_empty(&shard->outgoing) ||
+        shard->control_send_count > 0 || !mailbox_is_empty(&shard->mailbox)) {
+        return 0;
+    }
+    uint64_t wait_ms = wheel_wait_ms(&shard->wheel, shard->now_ms);
+    wait_ms = min_u64(wait_ms, shard->sweep_due_ms - min_u64(shard->sweep_due_ms, shard->now_ms));
+    if (shard->draining) {
+        wait_ms = min_u64(wait_ms, 20);
+    }
+    return (int)wait_ms;
+}
+
+bool shard_turn(struct shard *shard)
+{
+    int timeout_ms = shard_timeout_ms(shard);
+    if (timeout_ms != 0) {
+        /* Whoever hands us something from here on wakes us; what came before is seen now. */
+        doorbell_arm(&shard->doorbell);
+        timeout_ms = shard_timeout_ms(shard);
+    }
+    int r = io_turn(shard->io, timeout_ms);
+    doorbell_disarm(&shard->doorbell);
+    CHECK(r == 0);
+
+    shard_take_config(shard);
+    mailbox_deliver_all(&shard->mailbox, shard);
+    fanout_take(&shard->fanout);
+    fanout_run(&shard->fanout);
+    shard_timers(shard);
+    shard_sweep(shard);
+    if (hub_is_draining(shard->hub)) {
+        shard_drain(shard);
+    }
+    shard_send_outboxes(shard);
+    return !(shard->draining && shard->stats.connections == 0);
+}
+
+/* ---- Connections as memory --------------------------------------------------------------------- */
+
+static int shard_add_slab(struct shard *shard)
+{
+    if (shard->slab_count == shard->slab_capacity) {
+        uint32_t capacity = shard->slab_capacity == 0 ? 16 : shard->slab_capacity * 2;
+        struct connection **slabs = memory_realloc(shard->slabs, capacity * sizeof(slabs[0]));
+        if (slabs == NULL) {
+            return -ENOMEM;
+        }
+        shard->slabs = slabs;
+        shard->slab_capacity = capacity;
+    }
+    struct connection *slab = memory_calloc(SHARD_SLAB_COUNT, sizeof(*slab));
+    if (slab == NULL) {
+        return -ENOMEM;
+    }
+    shard->slabs[shard->slab_count++] = slab;
+    for (uint32_t i = SHARD_SLAB_COUNT; i > 0; i--) {
+        slab[i - 1].id.next_free = shard->free_slots;
+        shard->free_slots = &slab[i - 1];
+    }
+    return 0;
+}
+
+struct connection *shard_connection_get(struct shard *shard)
+{
+    if (shard->free_slots == NULL && shard_add_slab(shard) < 0) {
+        return NULL;
+    }
+    struct connection *connection = shard->free_slots;
+    CHECK(connection->state == CONNECTION_FREE);
+    shard->free_slots = connection->id.next_free;
+    memset(connection, 0, sizeof(*connection));
+    connection->shard = shard;
+    return connection;
+}
+
+void shard_connection_put(struct shard *shard, struct connection *connection)
+{
+    connection->state = CONNECTION_FREE;
+    connection->id.next_free = shard->free_slots;
+    shard->free_slots = connection;
+}
+
+/* ---- Life ---------------------------------------------------------------------------------------- */
+
+struct shard *shard_new(struct hub *hub, unsigned shard_index)
+{
+    struct shard *shard = memory_calloc(1, sizeof(*shard));
+    if (shard == NULL) {
+        return NULL;
+    }
+    const struct config *config = hub->config;
+    shard->hub = hub;
+    shard->shard_index = shard_index;
+    shard->cpu = -1;
+    shard->config = config;
+    shard->config_generation = hub->config_generation;
+    shard->log = log_get_ring(hub->log, shard_index);
+    doorbell_init(&shard->doorbell);
+    mailbox_init(&shard->mailbox);
+    list_init(&shard->waiting);
+    list_init(&shard->outgoing);
+    random_init(&shard->random, hub->seed + shard_index);
+    shard->client_number_next = random_next(&shard->random);
+    shard->control_sends =
+        memory_alloc(SHARD_CONTROL_SENDS_MAX * sizeof(shard->control_sends[0]));
+    /* The path and the query of one request, each decoded once. */
+    shard->scratch_size = 2 * (size_t)config->head_bytes_max + 1024;
+    shard->scratch = memory_alloc(shard->scratch_size);
+    bool failed = shard->control_sends == NULL || shard->scratch == NULL;
+    failed |= table_init(&shard->clients, hub->connection_max) < 0;
+    failed |= queue_init(&shard->queue, config->queue_length) < 0;
+    if (!failed) {
+        sequencer_attach_queue(&hub->sequencer, shard_index, &shard->queue);
+        failed |= fanout_init(&shard->fanout, &hub->sequencer, &shard->queue, shard_index,
+                              config->lag_bytes_max) < 0;
+    }
+    CHECK(!failed || shard->fanout.handler == NULL);
+    if (failed) {
+        return NULL;
+    }
+    fanout_set_handler(&shard->fanout, &shard_fanout_handler, shard);
+    return shard;
+}
+
+void shard_free(struct shard *shard)
+{
+    fanout_fini(&shard->fanout);
+    queue_fini(&shard->queue);
+    mailbox_fini(&shard->mailbox);
+    table_fini(&shard->clients);
+    for (uint32_t i = 0; i < shard->slab_count; i++) {
+        memory_free(shard->slabs[i]);
+    }
+    memory_free(shard->slabs);
+    memory_free(shard->control_sends);
+    memory_free(shard->scratch);
+    memory_free(shard);
+}
+
+int shard_open(struct shard *shard)
+{
+    struct hub *hub = shard->hub;
+    struct io_options options = {.stream_count_max = hub->connection_max + SHARD_REFUSED_MAX};
+    int r = io_new((enum io_kind)shard->config->io, &options, &shard_io_handler, shard, &shard->io,
+                   &shard->io_reason);
+    if (r < 0) {
+        shard->start_problem = shard->io_reason;
+        return r;
+    }
+    shard->now_ms = io_now_ms(shard->io);
+    shard->wall_ms = hub_wall_ms();
+    wheel_init(&shard->wheel, shard->now_ms);
+    for (unsigned i = 0; i < hub->listen_count; i++) {
+        struct shard_listener *listener = &shard->listeners[i];
+        listener->listener.fd = hub->listens[i].fds[shard->shard_index];
+        listener->is_local = hub->listens[i].is_local;
+        r = io_listen(shard->io, &listener->listener);
+        if (r < 0) {
+            shard->start_problem = "cannot accept connections";
+            return r;
+        }
+        shard->listener_count++;
+        shard->listening_count++;
+    }
+    return 0;
+}
+
+void shard_close(struct shard *shard)
+{
+    if (shard->io == NULL) {
+        return;
+    }
+    shard_stop_listening(shard);
+    for (unsigned i = 0; i < shard->listener_count; i++) {
+        while (!io_listener_is_idle(&shard->listeners[i].listener)) {
+            CHECK(io_turn(shard->io, 10) == 0);
+        }
+    }
+    io_free(shard->io);
+    shard->io = NULL;
+}
+
+void shard_wake(struct shard *shard)
+{
+    if (doorbell_ring(&shard->doorbell)) {
+        io_wake(shard->io);
+    }
+}
+
+void shard_post(struct shard *shard, struct mail *mail)
+{
+    mailbox_post(&shard->mailbox, mail);
+    shard_wake(shard);
+}
+
+enum publish_outcome shard_publish(struct shard *shard, struct publication *publications,
+                                   unsigned count)
+{
+    struct shard_set shards;
+    enum publish_outcome outcome = sequencer_publish(&shard->hub->sequencer, publications, count,
+                                                     shard->wall_ms, &shards);
+    if (outcome == PUBLISH_DONE) {
+        shard_count(&shard->stats.published, count);
+        /* This shard looks at its own queue later in this very turn. */
+        shards.bits[shard->shard_index / 64] &= ~(1ULL << (shard->shard_index % 64));
+        hub_wake(shard->hub, &shards);
+    }
+    return outcome;
+}

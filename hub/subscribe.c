@@ -1,0 +1,174 @@
+/* Subscribing: from a GET to a stream. */
+#include "core/fanout.h"
+#include "hub/response.h"
+#include "hub/routes.h"
+
+struct subscription {
+    unsigned channel_count;
+    struct channel_name channels[SUBSCRIBER_CHANNELS_MAX];
+    struct span client; /* empty: unnamed */
+};
+
+/* The array is large, and only the part that is used is ever written. */
+static void subscription_init(struct subscription *subscription, struct span client)
+{
+    subscription->channel_count = 0;
+    subscription->client = client;
+}
+
+static const char stream_headers[] = "Cache-Control: no-cache, no-transform\r\n"
+                                     "X-Accel-Buffering: no\r\n";
+
+static bool name_is_reserved(struct span name)
+{
+    return name.len > 0 && name.bytes[0] == '$';
+}
+
+/* Adds a channel once, however often it is named. False: the refusal has been sent. */
+static bool subscription_add(struct call *call, struct subscription *subscription,
+                             enum channel_kind kind, struct span name)
+{
+    const char *what = kind == CHANNEL_CLIENT ? "client" : "channel";
+    if (!call_name_is_valid(call, name)) {
+        response_problem(call, 400,
+                         "A %s name is 1 to %u bytes of UTF-8 without control characters.", what,
+                         call->config->name_bytes_max);
+        return false;
+    }
+    if (name_is_reserved(name)) {
+        response_problem(call, 403, "Names that begin with $ are the hub's own.");
+        return false;
+    }
+    if (kind == CHANNEL_PUBLIC && span_is(name, "broadcast")) {
+        return true; /* every subscriber has it anyway */
+    }
+    for (unsigned i = 0; i < subscription->channel_count; i++) {
+        if (subscription->channels[i].kind == kind &&
+            span_equal(subscription->channels[i].name, name)) {
+            return true;
+        }
+    }
+    if (subscription->channel_count >= call->config->subscriptions_max ||
+        subscription->channel_count == SUBSCRIBER_CHANNELS_MAX) {
+        response_problem(call, 400, "One connection may hold %u channels at most.",
+                         call->config->subscriptions_max);
+        return false;
+    }
+    subscription->channels[subscription->channel_count++] = (struct channel_name){kind, name};
+    return true;
+}
+
+/* Reads the query. False: the refusal has been sent. */
+static bool subscription_read_query(struct call *call, struct subscription *subscription,
+                                    bool with_channels, unsigned *ret_named)
+{
+    struct uri_query query;
+    struct span name;
+    struct span value;
+    int r;
+    uri_query_init(&query, call->request->query);
+    while ((r = call_parameter(call, &query, &name, &value)) > 0) {
+        if (with_channels && (span_is(name, "channel") || span_is(name, "canal"))) {
+            (*ret_named)++;
+            if (!subscription_add(call, subscription, CHANNEL_PUBLIC, value)) {
+                return false;
+            }
+        } else if (span_is(name, "client")) {
+            /* A named connection also gets what is sent to that name. */
+            if (!subscription_add(call, subscription, CHANNEL_CLIENT, value)) {
+                return false;
+            }
+            subscription->client = value;
+        }
+    }
+    if (r < 0) {
+        response_problem(call, 400, "The query has a broken percent escape.");
+        return false;
+    }
+    return true;
+}
+
+static void stream_begin(struct call *call)
+{
+    response_begin(call, "text/event-stream", span_of(stream_headers));
+}
+
+static void subscription_open(struct call *call, struct subscription *subscription)
+{
+    struct shard *shard = call->shard;
+    struct connection *connection = call->connection;
+    if (call->head_only) {
+        stream_begin(call);
+        return;
+    }
+    if (shard->draining) {
+        response_not_now(call, "This hub is shutting down; try another one, or again shortly.");
+        return;
+    }
+    struct subscriber *subscriber = &connection->subscriber;
+    subscriber->view = connection->minor_version == 0 ? FRAME_RAW : FRAME_CHUNKED;
+    switch (fanout_join(&shard->fanout, subscriber, subscription->channels,
+                        subscription->channel_count, FANOUT_FROM_NOW, shard->wall_ms)) {
+    case SUBSCRIBE_CHANNEL_LIMIT:
+        response_not_now(call, "This hub has as many channels as it may.");
+        return;
+    case SUBSCRIBE_NO_MEMORY:
+        response_not_now(call, "This hub is out of memory.");
+        return;
+    case SUBSCRIBE_DONE:
+        break;
+    }
+    if (connection_stream(connection, subscription->client) < 0) {
+        fanout_leave(&shard->fanout, subscriber, shard->wall_ms);
+        response_not_now(call, "This hub is out of memory.");
+        return;
+    }
+    stream_begin(call);
+    /* A comment goes out at once, so that proxies and clients see the stream begin. */
+    connection_write_chunk(connection, span_of(": spate\n\n"));
+    response_stream_retry(connection);
+}
+
+void subscribe_channel(struct call *call)
+{
+    struct subscription subscription;
+    subscription_init(&subscription, span_make(NULL, 0));
+    if (subscription_add(call, &subscription, CHANNEL_PUBLIC, call->segments[1]) &&
+        subscription_read_query(call, &subscription, false, NULL)) {
+        subscription_open(call, &subscription);
+    }
+}
+
+void subscribe_channels(struct call *call)
+{
+    struct subscription subscription;
+    subscription_init(&subscription, span_make(NULL, 0));
+    unsigned named = 0;
+    if (!subscription_read_query(call, &subscription, true, &named)) {
+        return;
+    }
+    if (named == 0) {
+        response_problem(call, 400, "Say which channel: /sse?channel=news, or /sse/news.");
+        return;
+    }
+    subscription_open(call, &subscription);
+}
+
+void subscribe_client(struct call *call)
+{
+    struct subscription subscription;
+    subscription_init(&subscription, call->segments[1]);
+    if (subscription_add(call, &subscription, CHANNEL_CLIENT, call->segments[1])) {
+        subscription_open(call, &subscription);
+    }
+}
+
+void subscribe_alias(struct call *call, struct span channel)
+{
+    struct subscription subscription;
+    subscription_init(&subscription, span_make(NULL, 0));
+    if (subscription_add(call, &subscription, CHANNEL_PUBLIC, channel) &&
+        subscription_read_query(call, &subscription, false, NULL)) {
+        subscription_open(call, &subscription);
+    }
+}

@@ -1,0 +1,43 @@
+#!/usr/bin/env node
+/* The integration tests: see README.md beside this file. */
+import { existsSync, readdirSync } from 'node:fs';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { configure } from './hub.mjs';
+import { Report, runFile } from './harness.mjs';
+
+const here = import.meta.dirname;
+const { values } = parseArgs({
+    options: {
+        spate: { type: 'string', default: path.join(here, '../../build/release/bin/spate') },
+        io: { type: 'string', default: 'auto' },
+        wrapper: { type: 'string', default: '' },
+        only: { type: 'string', default: '' },
+        slow: { type: 'string', default: '1' },
+        big: { type: 'boolean', default: false },
+    },
+});
+
+if (!existsSync(values.spate)) {
+    console.error(`there is no program at ${values.spate}; build it, or give --spate`);
+    process.exit(2);
+}
+configure({
+    spate: path.resolve(values.spate),
+    io: values.io,
+    wrapper: values.wrapper.split(' ').filter((word) => word !== ''),
+    slow: Number(values.slow),
+    big: values.big,
+});
+
+const report = new Report();
+const files = readdirSync(here).filter((name) => name.endsWith('.test.mjs')).sort();
+for (const file of files) {
+    await runFile(path.join(here, file), file.replace('.test.mjs', ''), values.only, report);
+}
+if (report.passed + report.failed + report.skipped === 0) {
+    console.error(`no test matches --only ${values.only}`);
+    process.exit(2);
+}
+console.log(report.summary());
+process.exit(report.failed === 0 ? 0 : 1);

@@ -73,6 +73,7 @@ struct uring_accept {
     struct uring_listener *listener;
     struct sockaddr_storage address;
     socklen_t address_len;
+    bool queued; /* in the kernel, or on the way there */
 };
 
 struct uring_listener {

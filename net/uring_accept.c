@@ -11,10 +11,10 @@
  * A multishot accept would be one request for all connections, but it has one place for the peer's
  * address, and getpeername(2) cannot ask a direct descriptor for it later. So the listener is
  * watched by a multishot poll, and when it fires, batches of one-shot accepts follow, each with its
- * own place. The listening socket is non-blocking, so each accept finishes when it is submitted.
+ * own place. An accept that finds nothing may wait in the kernel for the next connection, although the
+ * listening socket is non-blocking; so a listener that stops takes back what it has in flight.
  *
- *   poll fires -> batch of 1 -> all succeeded -> batch of 2 ... 64 -> one found nothing -> wait for
- * poll
+ *   poll fires -> batch of 1 -> all succeeded -> batch of 2 ... 64 -> one found nothing -> wait
  *
  * The poll reports changes, not states: a batch must follow until one finds nothing, and a report
  * that comes while a batch is in flight (`ready`) asks for one more.
@@ -60,6 +60,7 @@ static void uring_listener_accept(struct uring *uring, struct uring_listener *st
         io_uring_prep_accept(sqe, fd, address, &accept->address_len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     }
     io_uring_sqe_set_data64(sqe, uring_data(accept, URING_ACCEPT));
+    accept->queued = true;
     state->pending++;
     state->accepting.listener->inflight++;
     uring->accepting++;
@@ -137,8 +138,9 @@ static void uring_listener_withdraw(struct uring *uring, struct uring_listener *
         if (sqe->opcode != IORING_OP_ACCEPT) {
             continue;
         }
-        const struct uring_accept *accept = uring_data_owner(sqe->user_data);
+        struct uring_accept *accept = uring_data_owner(sqe->user_data);
         if (accept->listener == state) {
+            accept->queued = false;
             io_uring_prep_nop(sqe);
             io_uring_sqe_set_flags(sqe, IOSQE_CQE_SKIP_SUCCESS);
             io_uring_sqe_set_data64(sqe, uring_data_misc(URING_MISC_IGNORE));
@@ -158,6 +160,11 @@ void uring_listen_stop(struct io *io, struct io_listener *listener)
     uring_listener_withdraw(uring, state);
     if (state->polled) {
         uring_cancel(uring, uring_data(&state->poll, URING_ACCEPT));
+    }
+    for (unsigned i = 0; i < IO_ACCEPT_BATCH_MAX; i++) {
+        if (state->slots[i].queued) {
+            uring_cancel(uring, uring_data(&state->slots[i], URING_ACCEPT));
+        }
     }
     uring_listener_release(state);
 }
@@ -225,8 +232,9 @@ void uring_accept_event(struct uring *uring, const struct uring_event *event)
         return;
     }
     CHECK(state->pending > 0);
+    accept->queued = false;
     uring->accepting--;
-    if (event->result == -EAGAIN) {
+    if (event->result == -EAGAIN || event->result == -ECANCELED) {
         state->exhausted = true;
     } else if (event->result < 0 && !io_accept_error_is_passing(event->result)) {
         state->error = event->result;

@@ -2,9 +2,9 @@
  * A channel: a name that events are published to, what it retains, and which shards listen.
  *
  * Channels live in the sequencer's table and are touched only under its lock. A channel comes into
- * being with its first subscriber, or with the first event that it retains, and is forgotten when it
- * has had neither for a while. `feeds[i]` is the channel as shard i sees it (core/feed.h), NULL while
- * that shard has no use for it; a channel is never freed while a feed points at it.
+ * being with its first subscriber, or with the first event that it retains, and is forgotten when
+ * it has had neither for a while. `feeds[i]` is the channel as shard i sees it (core/feed.h), NULL
+ * while that shard has no use for it; a channel is never freed while a feed points at it.
  */
 #ifndef SPATE_CORE_CHANNEL_H
 #define SPATE_CORE_CHANNEL_H
@@ -30,7 +30,8 @@ enum { CHANNEL_NAME_LEN_MAX = 255 };
 
 struct channel {
     struct table_node node;
-    struct list by_size; /* the sequencer's lists of histories by size; linked while one is retained */
+    struct list
+        by_size; /* the sequencer's lists of histories by size; linked while one is retained */
     struct history history;
     const struct history_limits *limits; /* the sequencer's; by name pattern */
     uint64_t subscribers;                /* over all shards */

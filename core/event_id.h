@@ -1,7 +1,8 @@
 /*
- * Event ids as clients see them: "eeeeeee-ssssssssssss", the hub's epoch in 7 digits and the event's
- * place in the hub's total order in 12, both in base 32 (digits 0-9 a-v). The width is fixed so
- * that the sequencer can write the id into a frame that was serialised before its place was known.
+ * Event ids as clients see them: "eeeeeee-ssssssssssss", the hub's epoch in 7 digits and the
+ * event's place in the hub's total order in 12, both in base 32 (digits 0-9 a-v). The width is
+ * fixed so that the sequencer can write the id into a frame that was serialised before its place
+ * was known.
  *
  * One id stands for a position in every channel of the hub: "everything up to here has been seen".
  */
@@ -21,7 +22,7 @@ enum {
 };
 
 /* Epochs have 35 bits: two starts of a hub share one by chance once in 34 thousand million. */
-#define EVENT_ID_EPOCH_MASK ((1ULL << (5 * EVENT_ID_EPOCH_DIGITS)) - 1)
+#define EVENT_ID_EPOCH_MASK   ((1ULL << (5 * EVENT_ID_EPOCH_DIGITS)) - 1)
 #define EVENT_ID_SEQUENCE_MAX ((1ULL << (5 * EVENT_ID_SEQUENCE_DIGITS)) - 1)
 
 /* Writes exactly EVENT_ID_LEN characters, not terminated. */

@@ -252,8 +252,7 @@ static struct fanout_batch *batch_make(struct fanout *fanout, struct subscriber 
             memcpy(copy + end, piece.bytes, piece.len);
         }
         end += piece.len;
-        batch->entries[i] =
-            (struct fanout_batch_entry){fanout->read_frames[i], (uint32_t)end};
+        batch->entries[i] = (struct fanout_batch_entry){fanout->read_frames[i], (uint32_t)end};
     }
     batch->bytes = count > 1 ? span_make(copy, end) : frame_view(fanout->read_frames[0], view);
     return batch;
@@ -268,10 +267,10 @@ static struct fanout_batch **cache_slot(struct fanout *fanout, const struct subs
 }
 
 enum visit_outcome {
-    VISIT_SENT,   /* a batch was found; there may be more after it */
+    VISIT_SENT,    /* a batch was found; there may be more after it */
     VISIT_NOTHING, /* up to date */
-    VISIT_LAPPED, /* the owner has been told */
-    VISIT_LATER,  /* this turn's memory is used up */
+    VISIT_LAPPED,  /* the owner has been told */
+    VISIT_LATER,   /* this turn's memory is used up */
 };
 
 /* Reads one batch for a subscriber that the windows no longer reach. */
@@ -387,8 +386,7 @@ static void set_behind(struct fanout *fanout, struct subscriber *subscriber, boo
     uint32_t step = behind ? 1 : UINT32_MAX;
     struct membership *memberships = subscriber_memberships(subscriber);
     for (unsigned i = 0; i <= subscriber->channel_count; i++) {
-        struct feed *feed =
-            i < subscriber->channel_count ? memberships[i].feed : fanout->broadcast;
+        struct feed *feed = i < subscriber->channel_count ? memberships[i].feed : fanout->broadcast;
         feed->behind_count += step;
         if (feed->behind_count == 0 && feed->window.count > 0) {
             /* The window was kept for the sake of this one: a pass will let it go. */
@@ -512,8 +510,8 @@ static bool run_pass(struct fanout *fanout, struct feed *feed, uint32_t *visits)
             __builtin_prefetch(feed->members[feed->pass_next + 4]);
         }
         feed->pass_next++;
-        if (subscriber->position < feed->head &&
-            (subscriber->flags & SUBSCRIBER_BEHIND) == 0 && !fanout_visit(fanout, subscriber)) {
+        if (subscriber->position < feed->head && (subscriber->flags & SUBSCRIBER_BEHIND) == 0 &&
+            !fanout_visit(fanout, subscriber)) {
             /* The visit did not happen: the pass goes on with the same member. */
             feed->pass_next--;
             return false;
@@ -538,7 +536,10 @@ void fanout_run(struct fanout *fanout)
             return;
         }
         struct feed *feed = container_of(link, struct feed, dirty);
-        if (!run_pass(fanout, feed, &visits)) {
+        bool ended = run_pass(fanout, feed, &visits);
+        /* A member that was told of a gap and left, or was released, may have marked it again. */
+        list_remove_if_linked(&feed->dirty);
+        if (!ended) {
             /* The others first next time, this one after them. */
             list_splice(&round, &fanout->dirty);
             list_splice(&fanout->dirty, &round);
@@ -628,7 +629,8 @@ void fanout_sends_final(struct fanout *fanout)
     count_up(&fanout->stats.sends, fanout->send_count);
     fanout->send_count = 0;
     fanout->turn++;
-    for (; fanout->history_batches != NULL; fanout->history_batches = fanout->history_batches->next) {
+    for (; fanout->history_batches != NULL;
+         fanout->history_batches = fanout->history_batches->next) {
         for (uint32_t i = 0; i < fanout->history_batches->entry_count; i++) {
             frame_unref(fanout->history_batches->entries[i].frame);
         }
@@ -656,7 +658,8 @@ static void member_moved(struct fanout *fanout, struct feed *feed, uint32_t inde
             return;
         }
     }
-    CHECK(!"a member of a feed knows it");
+    /* A member of a feed knows that it is one. */
+    CHECK(false);
 }
 
 static void feed_leave(struct fanout *fanout, struct feed *feed, uint32_t index, uint64_t now_ms)
@@ -707,8 +710,8 @@ static int join_feeds(struct fanout *fanout, struct subscriber *subscriber,
 }
 
 /* Feeds that were made for a subscriber who then could not join must not be forgotten. */
-static void feeds_without_members(struct fanout *fanout, struct feed *const feeds[],
-                                  unsigned count, uint64_t now_ms)
+static void feeds_without_members(struct fanout *fanout, struct feed *const feeds[], unsigned count,
+                                  uint64_t now_ms)
 {
     for (unsigned i = 0; i < count; i++) {
         if (feeds[i]->member_count == 0 && !list_is_linked(&feeds[i]->idle)) {
@@ -719,8 +722,8 @@ static void feeds_without_members(struct fanout *fanout, struct feed *const feed
 }
 
 enum subscribe_outcome fanout_join(struct fanout *fanout, struct subscriber *subscriber,
-                                   const struct channel_name names[], unsigned count,
-                                   uint64_t from, uint64_t now_ms)
+                                   const struct channel_name names[], unsigned count, uint64_t from,
+                                   uint64_t now_ms)
 {
     CHECK(!subscriber_is_joined(subscriber));
     CHECK(count <= SUBSCRIBER_CHANNELS_MAX);
@@ -733,8 +736,8 @@ enum subscribe_outcome fanout_join(struct fanout *fanout, struct subscriber *sub
             return SUBSCRIBE_NO_MEMORY;
         }
     }
-    enum subscribe_outcome outcome = sequencer_subscribe(
-        fanout->sequencer, fanout->shard, names, count, now_ms, feeds, &sequence);
+    enum subscribe_outcome outcome = sequencer_subscribe(fanout->sequencer, fanout->shard, names,
+                                                         count, now_ms, feeds, &sequence);
     if (outcome == SUBSCRIBE_DONE) {
         subscriber->channel_count = (uint16_t)count;
         if (join_feeds(fanout, subscriber, feeds, count, now_ms) < 0) {
@@ -753,7 +756,8 @@ enum subscribe_outcome fanout_join(struct fanout *fanout, struct subscriber *sub
         subscriber->channel_count = 0;
         return outcome;
     }
-    subscriber->position = from == FANOUT_FROM_NOW ? sequence : from;
+    /* Also for a position that has not been reached: it would swallow the events up to it. */
+    subscriber->position = min_u64(from, sequence);
     subscriber->flags = SUBSCRIBER_JOINED | SUBSCRIBER_HELD;
     set_behind(fanout, subscriber, true);
     return SUBSCRIBE_DONE;
@@ -796,9 +800,10 @@ void fanout_hold(struct fanout *fanout, struct subscriber *subscriber)
 }
 
 /* Whether the subscriber's cursor is at the end of everything that has come in. */
-static bool is_up_to_date(const struct fanout *fanout, struct subscriber *subscriber)
+static bool is_up_to_date(const struct fanout *fanout, const struct subscriber *subscriber)
 {
-    struct membership *memberships = subscriber_memberships(subscriber);
+    const struct membership *memberships =
+        subscriber->many != NULL ? subscriber->many : &subscriber->only;
     for (unsigned i = 0; i < subscriber->channel_count; i++) {
         if (subscriber->position < memberships[i].feed->head) {
             return false;
@@ -836,7 +841,7 @@ void fanout_writable(struct fanout *fanout, struct subscriber *subscriber)
 bool fanout_is_quiet(const struct fanout *fanout, const struct subscriber *subscriber)
 {
     return (subscriber->flags & (SUBSCRIBER_HELD | SUBSCRIBER_BLOCKED | SUBSCRIBER_BEHIND)) == 0 &&
-           subscriber->partial == NULL && subscriber->turn != fanout->turn;
+           subscriber->turn != fanout->turn && is_up_to_date(fanout, subscriber);
 }
 
 /* ---- Housekeeping ---------------------------------------------------------------------------- */

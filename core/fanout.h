@@ -4,13 +4,15 @@
  *   queue ──fanout_take──▶ feeds ──fanout_run──▶ one send per subscriber per turn, with everything
  *                                                 that it has not seen yet
  *
- * A turn of the shard calls fanout_take, then fanout_run; the io layer then submits the sends, reports
- * those that fell short (fanout_sent), and says when all are final (fanout_sends_final).
+ * A turn of the shard calls fanout_take, then fanout_run; the io layer then submits the sends,
+ * reports those that fell short (fanout_sent), and says when all are final (fanout_sends_final).
  *
- *   - A pass walks the members of a feed that has something new. It is budgeted and resumes in the next
- *     turn; what arrives meanwhile goes out with the next visit, so load makes sends fewer, not later.
- *   - Subscribers at one position share one batch: the frame itself when it is one, one contiguous copy
- *     when they are several. Nothing is allocated, locked, formatted or looked up by hash per delivery.
+ *   - A pass walks the members of a feed that has something new. It is budgeted and resumes in the
+ * next turn; what arrives meanwhile goes out with the next visit, so load makes sends fewer, not
+ * later.
+ *   - Subscribers at one position share one batch: the frame itself when it is one, one contiguous
+ * copy when they are several. Nothing is allocated, locked, formatted or looked up by hash per
+ * delivery.
  *   - A visit is optimistic: the cursor moves at once, and moves back if the send fell short.
  *   - A subscriber that does not keep up (blocked, held, resuming) is visited by itself through the
  *     ready list, from the feed's window if that still reaches back to it, else from history.
@@ -53,8 +55,8 @@ struct fanout_handler {
     /* The socket is full: call fanout_writable when there is room. */
     void (*blocked)(void *owner, struct subscriber *subscriber);
     /*
-     * Events after `requested` are gone; the position is now `available`. The owner tells the client
-     * (fanout_hold ... fanout_release) or lets it go (fanout_leave).
+     * Events after `requested` are gone; the position is now `available`. The owner tells the
+     * client (fanout_hold ... fanout_release) or lets it go (fanout_leave).
      */
     void (*lapped)(void *owner, struct subscriber *subscriber, uint64_t requested,
                    uint64_t available);
@@ -120,7 +122,7 @@ void fanout_sent(struct fanout *fanout, uint32_t token, ssize_t sent);
 /* All other sends of the turn took everything. Once per turn, even without sends. */
 void fanout_sends_final(struct fanout *fanout);
 
-/* Joins at the present, or at an earlier position. */
+/* Joins at the present, as does a position that lies ahead of it; or at an earlier position. */
 #define FANOUT_FROM_NOW UINT64_MAX
 
 /*
@@ -128,8 +130,8 @@ void fanout_sends_final(struct fanout *fanout);
  * broadcast. It starts held: call fanout_release once the response head is out.
  */
 enum subscribe_outcome fanout_join(struct fanout *fanout, struct subscriber *subscriber,
-                                   const struct channel_name names[], unsigned count,
-                                   uint64_t from, uint64_t now_ms);
+                                   const struct channel_name names[], unsigned count, uint64_t from,
+                                   uint64_t now_ms);
 void fanout_leave(struct fanout *fanout, struct subscriber *subscriber, uint64_t now_ms);
 
 /* Keeps events back while other bytes are on their way to the subscriber. */
@@ -137,7 +139,8 @@ void fanout_hold(struct fanout *fanout, struct subscriber *subscriber);
 void fanout_release(struct fanout *fanout, struct subscriber *subscriber);
 void fanout_writable(struct fanout *fanout, struct subscriber *subscriber);
 
-/* True if nothing is under way or due to this subscriber: other bytes may be sent between events. */
+/* True if nothing is under way or due to this subscriber: other bytes may be sent between events.
+ */
 bool fanout_is_quiet(const struct fanout *fanout, const struct subscriber *subscriber);
 
 /* Housekeeping: feeds that nobody has used since `before_ms` are given back. */

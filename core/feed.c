@@ -96,7 +96,8 @@ void feed_remove_member(struct feed *feed, uint32_t index, uint32_t ret_moved[2]
     *ret_moved_count = 0;
     uint32_t hole = index;
     if (hole < feed->pass_next) {
-        /* Fill the hole with the last visited one, so that nobody unvisited slips behind the pass. */
+        /* Fill the hole with the last visited one, so that nobody unvisited slips behind the pass.
+         */
         feed->pass_next--;
         if (hole != feed->pass_next) {
             feed->members[hole] = feed->members[feed->pass_next];

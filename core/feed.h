@@ -1,16 +1,18 @@
 /*
- * A feed is a channel as one shard sees it: the frames that not all of its local subscribers have been
- * sent yet (the window), and those subscribers (the members).
+ * A feed is a channel as one shard sees it: the frames that not all of its local subscribers have
+ * been sent yet (the window), and those subscribers (the members).
  *
  *              base                                  head
  *   hub order ──┼──[ f ]────[ f ]──[ f ]──────[ f ]───┤
  *               '------------- window ---------------'
  *
- * Every event of the channel with base < sequence <= head is in the window. A member whose position is
- * at or above `base` is served from here; one below it reads history until it has come up to `base`.
+ * Every event of the channel with base < sequence <= head is in the window. A member whose position
+ * is at or above `base` is served from here; one below it reads history until it has come up to
+ * `base`.
  *
  * Threads: the shard's, except the `channel`, `shard` and `pushed_bytes` fields, which are the
- * sequencer's (under its lock), and `released_bytes`, written by the shard and read by the sequencer.
+ * sequencer's (under its lock), and `released_bytes`, written by the shard and read by the
+ * sequencer.
  */
 #ifndef SPATE_CORE_FEED_H
 #define SPATE_CORE_FEED_H

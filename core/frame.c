@@ -64,8 +64,8 @@ struct frame *frame_ref(struct frame *frame)
 void frame_unref(struct frame *frame)
 {
     /*
-     * Release, so that this owner's reads happen before the free; acquire, so that the owner who frees
-     * sees that every other owner is done. The partner is the same line in the other threads.
+     * Release, so that this owner's reads happen before the free; acquire, so that the owner who
+     * frees sees that every other owner is done. The partner is the same line in the other threads.
      */
     uint32_t before = __atomic_fetch_sub(&frame->references, 1, __ATOMIC_ACQ_REL);
     CHECK(before > 0);

@@ -5,9 +5,10 @@
  *           '---------------- FRAME_CHUNKED: one chunk of HTTP/1.1 --------------------'
  *                              '---- FRAME_RAW: HTTP/1.0, and later HTTP/2 -----'
  *
- * Ownership: reference-counted. The publisher builds it and holds the first reference; the sequencer
- * patches the id in while nobody else can see the frame; after that it is immutable and any thread
- * may read it. History, queues and feeds hold references; a delivery to a subscriber does not.
+ * Ownership: reference-counted. The publisher builds it and holds the first reference; the
+ * sequencer patches the id in while nobody else can see the frame; after that it is immutable and
+ * any thread may read it. History, queues and feeds hold references; a delivery to a subscriber
+ * does not.
  */
 #ifndef SPATE_CORE_FRAME_H
 #define SPATE_CORE_FRAME_H
@@ -32,8 +33,8 @@ struct frame {
 };
 
 /*
- * A frame with room for `text_len` bytes of SSE text, written by the caller through frame_text, with
- * the id's place at `id_offset`. NULL when out of memory. text_len must be at least 1.
+ * A frame with room for `text_len` bytes of SSE text, written by the caller through frame_text,
+ * with the id's place at `id_offset`. NULL when out of memory. text_len must be at least 1.
  */
 struct frame *frame_new(size_t text_len, size_t id_offset);
 char *frame_text(struct frame *frame);

@@ -32,7 +32,8 @@ struct frame *history_at(const struct history *history, uint32_t index)
 int history_reserve(struct history *history, uint32_t count, const struct history_limits *limits)
 {
     /* One more than the limit: the newest is appended before the oldest is evicted. */
-    uint64_t wanted = min_u64((uint64_t)history->count + count, (uint64_t)limits->count_max + count);
+    uint64_t wanted =
+        min_u64((uint64_t)history->count + count, (uint64_t)limits->count_max + count);
     if (wanted <= history->capacity) {
         return 0;
     }

@@ -2,10 +2,10 @@
  * History: the retained frames of one channel in hub order, oldest first, found by sequence in
  * O(log n). It holds references to the very frames that were sent; there is no second copy.
  *
- *     evicted_sequence <  frames[0].sequence < frames[1].sequence < ... 
+ *     evicted_sequence <  frames[0].sequence < frames[1].sequence < ...
  *
- * `evicted_sequence` is the place of the newest event of the channel that is no longer here (0: none
- * ever left). A reader at a position below it has missed something, and must be told.
+ * `evicted_sequence` is the place of the newest event of the channel that is no longer here (0:
+ * none ever left). A reader at a position below it has missed something, and must be told.
  *
  * Threads: everything under the sequencer's lock.
  */
@@ -50,8 +50,8 @@ int history_reserve(struct history *history, uint32_t count, const struct histor
 void history_append(struct history *history, struct frame *frame);
 
 /*
- * Evicts the oldest while a limit is exceeded at `now_ms`. Evicted frames are chained onto *released
- * through frame->next: the caller lets them go after it has left the lock.
+ * Evicts the oldest while a limit is exceeded at `now_ms`. Evicted frames are chained onto
+ * *released through frame->next: the caller lets them go after it has left the lock.
  */
 void history_trim(struct history *history, const struct history_limits *limits, uint64_t now_ms,
                   struct frame **released);

@@ -88,8 +88,7 @@ void sequencer_fini(struct sequencer *sequencer)
         sequencer->broadcast = NULL;
     }
     if (sequencer->tombstones != NULL) {
-        memory_unmap(sequencer->tombstones,
-                     SEQUENCER_TOMBSTONE_COUNT * sizeof(struct tombstone));
+        memory_unmap(sequencer->tombstones, SEQUENCER_TOMBSTONE_COUNT * sizeof(struct tombstone));
         sequencer->tombstones = NULL;
     }
     CHECK(pthread_mutex_destroy(&sequencer->mutex) == 0);
@@ -213,6 +212,7 @@ static void sequencer_evict(struct sequencer *sequencer, struct frame **released
 struct admission {
     struct channel *channel; /* NULL: nobody listens and nothing is retained */
     uint64_t hash;
+    bool made; /* the channel, for this event */
 };
 
 enum { BATCH_ON_STACK = 16 };
@@ -248,11 +248,20 @@ static bool channel_has_room(struct sequencer *sequencer, struct channel *channe
     return true;
 }
 
+/* The broadcast has every connection, though none is counted in on it by name. */
+static uint64_t subscribers_of(const struct sequencer *sequencer, const struct channel *channel)
+{
+    if (channel == sequencer->broadcast) {
+        return sequencer->subscribers;
+    }
+    return channel == NULL ? 0 : channel->subscribers;
+}
+
 static enum publish_outcome admit_one(struct sequencer *sequencer, struct publication *publication,
                                       uint32_t needed[], struct admission *admission)
 {
     struct channel *channel = channel_find(sequencer, publication->channel, admission->hash);
-    if (publication->needs_subscriber && (channel == NULL || channel->subscribers == 0)) {
+    if (publication->needs_subscriber && subscribers_of(sequencer, channel) == 0) {
         return PUBLISH_NO_SUBSCRIBER;
     }
     bool retained = history_is_enabled(&sequencer->options.history);
@@ -264,6 +273,7 @@ static enum publish_outcome admit_one(struct sequencer *sequencer, struct public
         if (channel == NULL) {
             return PUBLISH_NO_MEMORY;
         }
+        admission->made = true;
     }
     admission->channel = channel;
     if (channel == NULL) {
@@ -298,24 +308,22 @@ static void push_to_shards(struct sequencer *sequencer, struct channel *channel,
 }
 
 static void commit_one(struct sequencer *sequencer, struct publication *publication,
-                       const struct admission *admission, uint64_t now_ms,
-                       struct shard_set *shards, struct frame **released)
+                       const struct admission *admission, uint64_t now_ms, struct shard_set *shards,
+                       struct frame **released)
 {
     struct frame *frame = publication->frame;
     struct channel *channel = admission->channel;
     uint64_t sequence = ++sequencer->sequence;
     frame_stamp(frame, sequencer->options.epoch, sequence, now_ms);
     publication->sequence = sequence;
+    publication->subscribers = subscribers_of(sequencer, channel);
     sequencer->published++;
     if (channel == NULL) {
-        publication->subscribers = 0;
         tombstone_write(sequencer, admission->hash, sequence);
         frame->next = *released;
         *released = frame;
         return;
     }
-    publication->subscribers =
-        channel == sequencer->broadcast ? sequencer->subscribers : channel->subscribers;
     channel->published++;
     channel->last_used_ms = now_ms;
     if (channel->feed_count > 0) {
@@ -343,12 +351,19 @@ static void publish_queues(struct sequencer *sequencer, const struct shard_set *
     }
 }
 
-/* Undoes the reservations of a batch that was refused at its event `count`. */
-static void admission_undo(const struct admission admissions[], unsigned count)
+/* Undoes the reservations of a batch that was refused, and the channels made for it. */
+static void admission_undo(struct sequencer *sequencer, const struct admission admissions[],
+                           unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
         if (admissions[i].channel != NULL) {
             admissions[i].channel->reserved = 0;
+        }
+    }
+    for (unsigned i = 0; i < count; i++) {
+        if (admissions[i].made) {
+            table_remove(&sequencer->channels, &admissions[i].channel->node);
+            channel_drop(sequencer, admissions[i].channel);
         }
     }
 }
@@ -369,8 +384,8 @@ enum publish_outcome sequencer_publish(struct sequencer *sequencer,
     }
     memset(needed, 0, sequencer->options.shard_count * sizeof(needed[0]));
     for (unsigned i = 0; i < count; i++) {
-        admissions[i].channel = NULL;
-        admissions[i].hash = sequencer_hash(sequencer, publications[i].channel);
+        admissions[i] =
+            (struct admission){.hash = sequencer_hash(sequencer, publications[i].channel)};
     }
     struct frame *released = NULL;
     enum publish_outcome outcome = PUBLISH_DONE;
@@ -385,7 +400,7 @@ enum publish_outcome sequencer_publish(struct sequencer *sequencer,
         publish_queues(sequencer, ret_shards);
         sequencer_evict(sequencer, &released);
     } else {
-        admission_undo(admissions, count);
+        admission_undo(sequencer, admissions, count);
     }
     sequencer_unlock(sequencer);
     history_release(released);

@@ -7,12 +7,12 @@
  *                       shard that listens                              ──────▶ queue_pop
  *   wake who sleeps ◀── which shards
  *
- * Everything that must agree on the order happens in its one short critical section: placing an event,
- * joining a channel (the position from which a subscriber hears everything), leaving it, and reading
- * history for those who are behind. Freeing, waking and formatting happen outside.
+ * Everything that must agree on the order happens in its one short critical section: placing an
+ * event, joining a channel (the position from which a subscriber hears everything), leaving it, and
+ * reading history for those who are behind. Freeing, waking and formatting happen outside.
  *
- * It is the seam for durable and shared orders: such an engine would decide the sequence numbers and
- * call the same commit.
+ * It is the seam for durable and shared orders: such an engine would decide the sequence numbers
+ * and call the same commit.
  *
  * Ownership: owns the channels and their history. Queues and feeds belong to the shards; a feed
  * is created here on a shard's behalf (sequencer_subscribe) and freed by that shard after
@@ -111,8 +111,8 @@ enum publish_outcome {
 };
 
 /*
- * Publishes all `count` events, next to each other in the order, or none. *ret_shards says which queues
- * have something new: the caller rings their doorbells.
+ * Publishes all `count` events, next to each other in the order, or none. *ret_shards says which
+ * queues have something new: the caller rings their doorbells.
  */
 enum publish_outcome sequencer_publish(struct sequencer *sequencer,
                                        struct publication *publications, unsigned count,
@@ -121,9 +121,10 @@ enum publish_outcome sequencer_publish(struct sequencer *sequencer,
 enum subscribe_outcome { SUBSCRIBE_DONE, SUBSCRIBE_CHANNEL_LIMIT, SUBSCRIBE_NO_MEMORY };
 
 /*
- * Counts one subscriber of shard `shard` in on all `count` channels and on the broadcast, and gives the
- * feeds of the channels. Everything after *ret_sequence will come through the shard's queue; everything
- * up to it that is retained is in history. All or nothing. Count may be 0: only the broadcast.
+ * Counts one subscriber of shard `shard` in on all `count` channels and on the broadcast, and gives
+ * the feeds of the channels. Everything after *ret_sequence will come through the shard's queue;
+ * everything up to it that is retained is in history. All or nothing. Count may be 0: only the
+ * broadcast.
  */
 enum subscribe_outcome sequencer_subscribe(struct sequencer *sequencer, unsigned shard,
                                            const struct channel_name names[], unsigned count,
@@ -136,8 +137,8 @@ void sequencer_unsubscribe(struct sequencer *sequencer, struct feed *const feeds
 struct feed *sequencer_broadcast_feed(struct sequencer *sequencer, unsigned shard);
 
 /*
- * Detaches a feed without members from its channel. No event is pushed for it any more; the shard may
- * free it once its queue has been emptied up to what queue_tail says after this call.
+ * Detaches a feed without members from its channel. No event is pushed for it any more; the shard
+ * may free it once its queue has been emptied up to what queue_tail says after this call.
  */
 void sequencer_detach(struct sequencer *sequencer, unsigned shard, struct feed *feed);
 
@@ -164,7 +165,8 @@ struct history_read {
 /* Merges the histories of several channels in hub order. */
 enum read_outcome sequencer_read(struct sequencer *sequencer, struct history_read *read);
 
-/* Calls `visit` for channels in hash order after `after`, `limit` at most; false when at the end. */
+/* Calls `visit` for channels in hash order after `after`, `limit` at most; false when at the end.
+ */
 struct channel_info {
     enum channel_kind kind;
     struct span name; /* valid during the call */
@@ -182,11 +184,10 @@ bool sequencer_walk(struct sequencer *sequencer, uint64_t *after, bool *started,
 bool sequencer_forget(struct sequencer *sequencer, struct channel_name name);
 
 /*
- * Housekeeping in slices: looks at some channels from *after on, lets aged events go and forgets channels
- * that nobody uses. Call it every so often from one shard.
+ * Housekeeping in slices: looks at some channels from *after on, lets aged events go and forgets
+ * channels that nobody uses. Call it every so often from one shard.
  */
-void sequencer_sweep(struct sequencer *sequencer, uint64_t now_ms, uint64_t *after,
-                     unsigned limit);
+void sequencer_sweep(struct sequencer *sequencer, uint64_t now_ms, uint64_t *after, unsigned limit);
 
 struct sequencer_stats {
     uint64_t sequence;

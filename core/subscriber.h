@@ -1,8 +1,8 @@
 /*
- * A subscriber is a cursor: a position in the hub's total order, valid for all of its channels at once.
- * Everything of its channels up to `position` has been handed to the kernel, plus, when `partial` is
- * set, the first `partial_sent` bytes of the next frame. That one frame is all that a subscriber ever
- * pins: one that lags costs a number, not a queue.
+ * A subscriber is a cursor: a position in the hub's total order, valid for all of its channels at
+ * once. Everything of its channels up to `position` has been handed to the kernel, plus, when
+ * `partial` is set, the first `partial_sent` bytes of the next frame. That one frame is all that a
+ * subscriber ever pins: one that lags costs a number, not a queue.
  *
  * Embedded in a connection; owned and touched by its shard only.
  */

@@ -31,21 +31,25 @@ static bool any_origin_is_allowed(const struct call *call)
 void access_set_cors(struct call *call)
 {
     struct span origin = call_field(call, "Origin");
+    bool any = any_origin_is_allowed(call);
     int len = 0;
     if (origin.len == 0 || origin.len > ORIGIN_LEN_MAX) {
-        return;
-    }
-    if (origin_is_listed(call, origin)) {
+        /* A cache must not give the answer made for no origin to one that is named. */
+        if (!any || call->config->cors_origin.count > 1) {
+            len = snprintf(call->cors, sizeof(call->cors), "Vary: Origin\r\n");
+        }
+    } else if (origin_is_listed(call, origin)) {
         len = snprintf(call->cors, sizeof(call->cors),
                        "Access-Control-Allow-Origin: %.*s\r\n"
                        "Access-Control-Allow-Credentials: true\r\nVary: Origin\r\n",
                        (int)origin.len, origin.bytes);
-    } else if (any_origin_is_allowed(call)) {
+    } else if (any) {
         len = snprintf(call->cors, sizeof(call->cors), "Access-Control-Allow-Origin: *\r\n");
     } else {
         len = snprintf(call->cors, sizeof(call->cors), "Vary: Origin\r\n");
     }
-    CHECK(len > 0 && (size_t)len < sizeof(call->cors));
+    CHECK(len >= 0);
+    CHECK((size_t)len < sizeof(call->cors));
     call->cors_len = (size_t)len;
 }
 
@@ -63,8 +67,8 @@ static bool origin_is_own(const struct call *call, struct span origin)
         struct span scheme = span_of(schemes[i]);
         if (origin.len > scheme.len &&
             span_equal_nocase(span_make(origin.bytes, scheme.len), scheme)) {
-            return span_equal_nocase(
-                span_make(origin.bytes + scheme.len, origin.len - scheme.len), call->request->host);
+            return span_equal_nocase(span_make(origin.bytes + scheme.len, origin.len - scheme.len),
+                                     call->request->host);
         }
     }
     return false;
@@ -130,8 +134,7 @@ static bool bearer_token(struct span authorization, struct span *ret_token)
 {
     static const char scheme[] = "Bearer ";
     size_t len = sizeof(scheme) - 1;
-    if (authorization.len <= len ||
-        !span_is_nocase(span_make(authorization.bytes, len), scheme)) {
+    if (authorization.len <= len || !span_is_nocase(span_make(authorization.bytes, len), scheme)) {
         return false;
     }
     while (len < authorization.len && authorization.bytes[len] == ' ') {
@@ -144,8 +147,9 @@ static bool bearer_token(struct span authorization, struct span *ret_token)
 bool access_may_publish(struct call *call)
 {
     if (origin_is_foreign(call)) {
-        response_problem(call, 403, "Publishing from a page of another origin is not allowed. "
-                                    "Allow the origin with --cors-origin.");
+        response_problem(call, 403,
+                         "Publishing from a page of another origin is not allowed. "
+                         "Allow the origin with --cors-origin.");
         return false;
     }
     if (call->config->tokens.count == 0) {
@@ -179,10 +183,9 @@ void access_answer_options(struct call *call, const char *methods)
     char headers[CALL_HEADERS_MAX];
     struct span wanted = call_field(call, "Access-Control-Request-Method");
     int len = snprintf(headers, sizeof(headers), "Allow: %s, OPTIONS\r\n", methods);
-    if (wanted.len > 0 && call->cors_len > 0) {
-        struct span origin = call_field(call, "Origin");
-        bool may_publish =
-            call->config->publish_from_any_origin || origin_is_listed(call, origin);
+    struct span origin = call_field(call, "Origin");
+    if (wanted.len > 0 && origin.len > 0) {
+        bool may_publish = call->config->publish_from_any_origin || origin_is_listed(call, origin);
         len += snprintf(headers + len, sizeof(headers) - (size_t)len,
                         "Access-Control-Allow-Methods: %s\r\n"
                         "Access-Control-Allow-Headers: Authorization, Content-Type, "
@@ -191,6 +194,6 @@ void access_answer_options(struct call *call, const char *methods)
                         may_publish ? methods : "GET, HEAD");
     }
     CHECK(len > 0 && (size_t)len < sizeof(headers));
-    response_send(call, &(struct response){.status = 204,
-                                           .headers = span_make(headers, (size_t)len)});
+    response_send(call,
+                  &(struct response){.status = 204, .headers = span_make(headers, (size_t)len)});
 }

@@ -1,13 +1,15 @@
 /*
  * Who may do what: tokens, origins, and the protected mode of a hub without a token.
  *
- *   - Publishing (and deleting) needs `Authorization: Bearer <token>` (RFC 6750). Tokens are compared in
- *     time that does not depend on where they differ.
- *   - Without a token configured, the hub is in protected mode: publishing works from this machine only.
- *   - A page of another site must not publish through its visitor's browser, which may well sit on this
- *     machine: a foreign Origin, or Sec-Fetch-Site: cross-site, is refused unless that origin is allowed.
- *   - Reading across origins is allowed by CORS header fields (Fetch standard, "CORS protocol"): to all
- *     by default, with credentials only to origins that are named exactly.
+ *   - Publishing (and deleting) needs `Authorization: Bearer <token>` (RFC 6750). Tokens are
+ * compared in time that does not depend on where they differ.
+ *   - Without a token configured, the hub is in protected mode: publishing works from this machine
+ * only.
+ *   - A page of another site must not publish through its visitor's browser, which may well sit on
+ * this machine: a foreign Origin, or Sec-Fetch-Site: cross-site, is refused unless that origin is
+ * allowed.
+ *   - Reading across origins is allowed by CORS header fields (Fetch standard, "CORS protocol"): to
+ * all by default, with credentials only to origins that are named exactly.
  *
  * Owned by the shard's thread.
  */

@@ -1,8 +1,9 @@
 /*
  * Peer addresses: their text, whether they are this machine, and how many connections each holds.
  *
- * An address is 16 bytes: IPv6, or IPv4 mapped into it (RFC 4291, 2.5.5.2); all zero for a Unix socket.
- * Limits count an IPv6 peer by its /64, because that is what one subscriber of a network gets.
+ * An address is 16 bytes: IPv6, or IPv4 mapped into it (RFC 4291, 2.5.5.2); all zero for a Unix
+ * socket. Limits count an IPv6 peer by its /64, because that is what one subscriber of a network
+ * gets.
  *
  * Threads: the table has its own lock; connections come and go on every shard.
  */

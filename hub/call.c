@@ -50,7 +50,8 @@ struct span call_field(const struct call *call, const char *name)
     return field == NULL ? span_make(NULL, 0) : field->value;
 }
 
-static int call_decode(struct call *call, struct span raw, bool plus_is_space, struct span *ret_text)
+static int call_decode(struct call *call, struct span raw, bool plus_is_space,
+                       struct span *ret_text)
 {
     char *room = call_scratch(call, raw.len + 1);
     size_t len = 0;
@@ -92,7 +93,8 @@ bool call_name_is_valid(const struct call *call, struct span name)
     return true;
 }
 
-/* ---- Routing -------------------------------------------------------------------------------------- */
+/* ---- Routing
+ * -------------------------------------------------------------------------------------- */
 
 /* Splits and decodes the path. False if it has more segments than any route, or a broken escape. */
 static bool call_split_path(struct call *call)

@@ -1,8 +1,8 @@
 /*
  * A call: one whole request and the answer that is being made to it.
  *
- * It lives on the stack while the request is answered; nothing may keep a pointer to it. Answers that
- * take longer (lists, errands) copy what they need.
+ * It lives on the stack while the request is answered; nothing may keep a pointer to it. Answers
+ * that take longer (lists, errands) copy what they need.
  *
  * Owned by the shard's thread.
  */

@@ -10,7 +10,8 @@
 #include "hub/shard.h"
 
 enum {
-    /* More unsent answers than this, and a pipelining client is not read from until they are out. */
+    /* More unsent answers than this, and a pipelining client is not read from until they are out.
+     */
     CONNECTION_OUT_PAUSE_BYTES = 64 * 1024,
     /* No connection may have more than this unsent; the pause above keeps it far below. */
     CONNECTION_OUT_MAX_BYTES = 8 * 1024 * 1024,
@@ -63,7 +64,8 @@ static void outbox_free(struct connection *connection)
     }
 }
 
-/* ---- Writing ------------------------------------------------------------------------------------ */
+/* ---- Writing ------------------------------------------------------------------------------------
+ */
 
 static struct outbox *outbox_get(struct connection *connection)
 {
@@ -119,7 +121,8 @@ void connection_write_end(struct connection *connection)
     }
 }
 
-/* ---- Time ---------------------------------------------------------------------------------------- */
+/* ---- Time
+ * ---------------------------------------------------------------------------------------- */
 
 static void connection_set_timer(struct connection *connection, uint64_t in_ms)
 {
@@ -221,7 +224,8 @@ void connection_timer(struct connection *connection)
     }
 }
 
-/* ---- Reading requests ------------------------------------------------------------------------------ */
+/* ---- Reading requests
+ * ------------------------------------------------------------------------------ */
 
 void connection_open(struct connection *connection)
 {
@@ -263,6 +267,11 @@ static void connection_answer(struct connection *connection, const struct http_r
     shard_count(&shard->stats.requests, 1);
     list_remove_if_linked(&connection->waiting);
     connection->minor_version = request->minor_version;
+    if (log_is_on(shard->log, LOG_LEVEL_DEBUG)) {
+        /* The path only: a query may hold a token. */
+        log_line(shard->log, LOG_LEVEL_DEBUG, "request", LOG_STR("method", request->method_text),
+                 LOG_STR("path", request->path), LOG_U64("body_bytes", body.len));
+    }
     if (!request->keep_alive || shard->draining || (connection->flags & CONNECTION_REFUSED) != 0) {
         connection->flags |= CONNECTION_CLOSE_AFTER;
     }
@@ -325,9 +334,9 @@ static size_t connection_first_input(struct connection *connection, struct span 
     size_t head_len = 0;
     struct http_problem problem = {0, NULL};
     struct http_request request;
-    enum http_outcome outcome = http_head_scan(
-        input.bytes, input.len, connection->shard->config->head_bytes_max, &scanned, &head_len,
-        &problem);
+    enum http_outcome outcome =
+        http_head_scan(input.bytes, input.len, connection->shard->config->head_bytes_max, &scanned,
+                       &head_len, &problem);
     if (outcome == HTTP_DONE) {
         outcome = http_head_parse(input.bytes, head_len, &request, &problem);
     }
@@ -336,9 +345,9 @@ static size_t connection_first_input(struct connection *connection, struct span 
         connection_refuse(connection, &problem);
         return 0;
     case HTTP_DONE:
-        return head_len + connection_head_done(
-                              connection, span_make(input.bytes, head_len), &request,
-                              span_make(input.bytes + head_len, input.len - head_len));
+        return head_len +
+               connection_head_done(connection, span_make(input.bytes, head_len), &request,
+                                    span_make(input.bytes + head_len, input.len - head_len));
     case HTTP_MORE:
         break;
     }
@@ -363,13 +372,12 @@ static size_t connection_more_head(struct connection *connection, struct span in
     buffer_append_span(&exchange->head, input);
     if (!exchange->head.failed) {
         outcome = http_head_scan(exchange->head.bytes, exchange->head.len,
-                                 connection->shard->config->head_bytes_max,
-                                 &exchange->head_scanned, &head_len, &problem);
+                                 connection->shard->config->head_bytes_max, &exchange->head_scanned,
+                                 &head_len, &problem);
     }
     if (outcome == HTTP_DONE) {
         CHECK(head_len >= before);
-        outcome =
-            http_head_parse(exchange->head.bytes, head_len, &exchange->request, &problem);
+        outcome = http_head_parse(exchange->head.bytes, head_len, &exchange->request, &problem);
     }
     if (outcome == HTTP_MORE) {
         return input.len;
@@ -404,8 +412,8 @@ static size_t connection_chunked_body(struct connection *connection, struct span
     size_t used = 0;
     struct span data = {NULL, 0};
     struct http_problem problem;
-    enum http_outcome outcome = http_chunked_feed(&exchange->chunked, input.bytes, input.len,
-                                                  &used, &data, &problem);
+    enum http_outcome outcome =
+        http_chunked_feed(&exchange->chunked, input.bytes, input.len, &used, &data, &problem);
     if (outcome == HTTP_BAD) {
         connection_refuse(connection, &problem);
         return used;
@@ -474,8 +482,8 @@ static void connection_input(struct connection *connection, struct span input)
         return;
     }
     connection_update_timer(connection, requests_before);
-    bool pause = connection->outbox != NULL &&
-                 connection->outbox->data.len > CONNECTION_OUT_PAUSE_BYTES;
+    bool pause =
+        connection->outbox != NULL && connection->outbox->data.len > CONNECTION_OUT_PAUSE_BYTES;
     if (pause || (connection->flags & CONNECTION_CLOSE_AFTER) != 0) {
         connection->flags |= CONNECTION_READ_STOPPED;
         io_read_stop(connection->shard->io, &connection->stream);
@@ -550,7 +558,8 @@ void connection_resume(struct connection *connection)
     }
 }
 
-/* ---- Sending ------------------------------------------------------------------------------------------ */
+/* ---- Sending
+ * ------------------------------------------------------------------------------------------ */
 
 void connection_writable(struct connection *connection)
 {
@@ -614,7 +623,8 @@ void connection_flushed(struct connection *connection)
     }
 }
 
-/* ---- Streams -------------------------------------------------------------------------------------------- */
+/* ---- Streams
+ * -------------------------------------------------------------------------------------------- */
 
 static const char number_digits[] = "0123456789abcdefghijklmnopqrstuv";
 
@@ -631,6 +641,16 @@ struct span connection_id(const struct connection *connection)
     return span_make(text, sizeof(text));
 }
 
+/* One name for the log; a stream of several channels is told by its first. */
+static struct span stream_channel(struct connection *connection)
+{
+    const struct subscriber *subscriber = &connection->subscriber;
+    if (subscriber->channel_count == 0) {
+        return span_of("broadcast");
+    }
+    return channel_name_of(subscriber_memberships(&connection->subscriber)[0].feed->channel);
+}
+
 static void stream_log(struct connection *connection, const char *event, const char *reason)
 {
     struct shard *shard = connection->shard;
@@ -638,16 +658,18 @@ static void stream_log(struct connection *connection, const char *event, const c
         return;
     }
     char text[ADDRESS_TEXT_MAX];
-    struct span address = span_make(text, address_write(&connection->address, text));
-    if (reason == NULL) {
-        log_line(shard->log, LOG_LEVEL_INFO, event, LOG_STR("client", connection_id(connection)),
-                 LOG_STR("address", address),
-                 LOG_U64("channels", connection->subscriber.channel_count));
-    } else {
-        log_line(shard->log, LOG_LEVEL_INFO, event, LOG_STR("client", connection_id(connection)),
-                 LOG_STR("address", address), LOG_TEXT("reason", reason),
-                 LOG_MS("duration_ms", (double)(shard->now_ms - connection->since_ms)));
+    struct log_field fields[6] = {
+        LOG_STR("client", connection_id(connection)),
+        LOG_STR("address", span_make(text, address_write(&connection->address, text))),
+        LOG_STR("channel", stream_channel(connection)),
+        LOG_U64("channels", connection->subscriber.channel_count),
+    };
+    size_t count = 4;
+    if (reason != NULL) {
+        fields[count++] = LOG_TEXT("reason", reason);
+        fields[count++] = LOG_MS("duration_ms", (double)(shard->now_ms - connection->since_ms));
     }
+    log_event(shard->log, LOG_LEVEL_INFO, event, fields, count);
 }
 
 int connection_stream(struct connection *connection, struct span name)
@@ -664,8 +686,7 @@ int connection_stream(struct connection *connection, struct span name)
         /* Numbers are not guessable from one another: a shard's are a walk from a random start. */
         connection->id.number = random_next(&shard->random);
     }
-    table_add(&shard->clients, &connection->by_id,
-              shard_hash_id(shard, connection_id(connection)));
+    table_add(&shard->clients, &connection->by_id, shard_hash_id(shard, connection_id(connection)));
     connection->state = CONNECTION_STREAMING;
     connection->since_ms = shard->now_ms;
     connection->sent_ms = shard->now_ms;

@@ -8,8 +8,8 @@
  *      └──refused──▶ LINGERING answered, sending finished, input thrown away until the peer goes
  *   any ──▶ CLOSED (waiting for io's `closed`) ──▶ slot free
  *
- * Memory: an idle connection is this struct. The exchange (a request that has not come whole) and the
- * outbox (bytes of ours that are not out yet) exist only while they hold something.
+ * Memory: an idle connection is this struct. The exchange (a request that has not come whole) and
+ * the outbox (bytes of ours that are not out yet) exist only while they hold something.
  *
  * Owned and touched by its shard only.
  */
@@ -65,7 +65,7 @@ enum {
 struct exchange {
     struct buffer head; /* the head's bytes, and what came behind it */
     size_t head_scanned;
-    size_t head_len; /* 0: not known yet */
+    size_t head_len;             /* 0: not known yet */
     struct http_request request; /* spans into `head` */
     struct http_chunked chunked;
     struct buffer body;
@@ -93,15 +93,15 @@ struct connection {
     struct list waiting; /* the shard's connections without a whole request, oldest first */
     struct exchange *exchange;
     struct outbox *outbox;
-    struct errand *errand;      /* WAITING for it */
-    struct table_node by_id;    /* the shard's clients, while STREAMING */
+    struct errand *errand;   /* WAITING for it */
+    struct table_node by_id; /* the shard's clients, while STREAMING */
     union {
         char *name;      /* CONNECTION_NAMED */
         uint64_t number; /* else */
         struct connection *next_free;
     } id;
-    uint64_t since_ms;    /* monotonic: accepted, or streaming since */
-    uint64_t sent_ms;     /* monotonic: when control bytes last went out; see also subscriber.turn */
+    uint64_t since_ms; /* monotonic: accepted, or streaming since */
+    uint64_t sent_ms;  /* monotonic: when control bytes last went out; see also subscriber.turn */
     struct address address;
 };
 
@@ -137,13 +137,13 @@ void connection_close(struct connection *connection, const char *reason);
 void connection_refuse(struct connection *connection, const struct http_problem *problem);
 
 /*
- * Makes it a stream: the subscriber has joined (and is held) and the response head is written. `name` is
- * the client's own or empty. Returns 0 or -ENOMEM, then nothing has changed.
+ * Makes it a stream: the subscriber has joined (and is held) and the response head is written.
+ * `name` is the client's own or empty. Returns 0 or -ENOMEM, then nothing has changed.
  */
 int connection_stream(struct connection *connection, struct span name);
 /*
- * Ends a stream in good order: everything that is under way is completed if that is possible at once,
- * then `retry:` and the end of the body.
+ * Ends a stream in good order: everything that is under way is completed if that is possible at
+ * once, then `retry:` and the end of the body.
  */
 void connection_end_stream(struct connection *connection, const char *reason);
 

@@ -1,14 +1,15 @@
 /*
  * An errand: work that every shard does a part of, for one request.
  *
- *   origin shard ──mail──▶ each shard: work(part) ──mail──▶ origin shard: done, when the last is back
+ *   origin shard ──mail──▶ each shard: work(part) ──mail──▶ origin shard: done, when the last is
+ * back
  *
- * Shards share no tables of connections, so whoever wants to list or find clients asks all of them. An
- * errand may go round several times (a list goes out in pages) and takes a step only when the client has
- * read what came before.
+ * Shards share no tables of connections, so whoever wants to list or find clients asks all of them.
+ * An errand may go round several times (a list goes out in pages) and takes a step only when the
+ * client has read what came before.
  *
- * Ownership: the errand owns itself: it is freed when it is over or when, its connection gone, the last
- * part has come back. Threads: `work` runs on each shard; everything else on the origin's.
+ * Ownership: the errand owns itself: it is freed when it is over or when, its connection gone, the
+ * last part has come back. Threads: `work` runs on each shard; everything else on the origin's.
  */
 #ifndef SPATE_HUB_ERRAND_H
 #define SPATE_HUB_ERRAND_H

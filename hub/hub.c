@@ -50,7 +50,8 @@ static struct log_ring *hub_log(struct hub *hub)
     return log_get_ring(hub->log, hub->shard_count);
 }
 
-/* ---- Making ------------------------------------------------------------------------------------------ */
+/* ---- Making
+ * ------------------------------------------------------------------------------------------ */
 
 /* As many descriptors as the process may have, whatever the shell's habit is. */
 static uint64_t hub_raise_descriptors(void)
@@ -67,9 +68,9 @@ static uint64_t hub_raise_descriptors(void)
 }
 
 /*
- * How many connections there may be. Under io_uring each shard has a table of its own, under epoll all
- * share the process's; the smaller number is taken, as the backend is known only later, unless the
- * operator has set one.
+ * How many connections there may be. Under io_uring each shard has a table of its own, under epoll
+ * all share the process's; the smaller number is taken, as the backend is known only later, unless
+ * the operator has set one.
  */
 static uint32_t hub_connection_max(const struct config *config, unsigned shard_count)
 {
@@ -237,7 +238,8 @@ int hub_init(struct hub *hub, struct config *config, struct buffer *problem)
     return r;
 }
 
-/* ---- Running ------------------------------------------------------------------------------------------ */
+/* ---- Running
+ * ------------------------------------------------------------------------------------------ */
 
 /* How a shard's thread tells main that it is ready, or why it is not. */
 struct start_signal {
@@ -297,8 +299,7 @@ static void hub_log_start(struct hub *hub)
     }
     log_line(ring, LOG_LEVEL_INFO, "ready", LOG_TEXT("version", SPATE_VERSION),
              LOG_TEXT("io", io_kind_name(io_kind_of(shard->io))),
-             LOG_U64("shards", hub->shard_count),
-             LOG_U64("connections_max", hub->connection_max));
+             LOG_U64("shards", hub->shard_count), LOG_U64("connections_max", hub->connection_max));
 }
 
 int hub_start(struct hub *hub, struct buffer *problem)
@@ -372,8 +373,7 @@ static bool hub_config_is_everywhere(const struct hub *hub)
 void hub_reload(struct hub *hub)
 {
     struct buffer message;
-    struct config *next =
-        hub->config == &hub->configs[0] ? &hub->configs[1] : &hub->configs[0];
+    struct config *next = hub->config == &hub->configs[0] ? &hub->configs[1] : &hub->configs[0];
     buffer_init(&message, 1024 * 1024);
     for (unsigned waited_ms = 0; !hub_config_is_everywhere(hub); waited_ms++) {
         if (waited_ms == HUB_RELOAD_WAIT_MS) {
@@ -394,12 +394,14 @@ void hub_reload(struct hub *hub)
         __atomic_store_n(&hub->config, next, __ATOMIC_RELEASE);
         __atomic_store_n(&hub->config_generation, hub->config_generation + 1, __ATOMIC_RELEASE);
         hub_wake_all(hub);
-        log_line(hub_log(hub), LOG_LEVEL_INFO, "reloaded", LOG_STR("changes", buffer_span(&message)));
+        log_line(hub_log(hub), LOG_LEVEL_INFO, "reloaded",
+                 LOG_STR("changes", buffer_span(&message)));
     }
     buffer_fini(&message);
 }
 
-/* ---- Ending -------------------------------------------------------------------------------------------- */
+/* ---- Ending
+ * -------------------------------------------------------------------------------------------- */
 
 /* Errands that were under way between shards when these ended come home here. */
 static void hub_deliver_last_mail(struct hub *hub)

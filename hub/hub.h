@@ -1,11 +1,11 @@
 /*
  * The hub: the composition root. One sequencer, some shards, their listeners, one configuration.
  *
- * main() makes a hub, starts its threads, and afterwards only forwards signals to it. Everything that
- * happens to connections and events happens on the shards.
+ * main() makes a hub, starts its threads, and afterwards only forwards signals to it. Everything
+ * that happens to connections and events happens on the shards.
  *
- * Threads: all functions are the main thread's, unless said otherwise. Fields are fixed once hub_start
- * has returned, except those said to be atomic.
+ * Threads: all functions are the main thread's, unless said otherwise. Fields are fixed once
+ * hub_start has returned, except those said to be atomic.
  */
 #ifndef SPATE_HUB_HUB_H
 #define SPATE_HUB_HUB_H
@@ -25,7 +25,7 @@ struct shard;
 
 enum {
     HUB_LISTEN_COUNT_MAX = 32, /* listening addresses, inherited sockets included */
-    HUB_CONFIG_COUNT_MAX = 2,  /* the one in force and the one before, until every shard has moved */
+    HUB_CONFIG_COUNT_MAX = 2, /* the one in force and the one before, until every shard has moved */
 };
 
 /* One address as all shards listen on it. */
@@ -36,7 +36,7 @@ struct hub_listen {
 };
 
 struct hub {
-    struct config *config; /* atomic pointer: the one in force */
+    struct config *config;      /* atomic pointer: the one in force */
     uint32_t config_generation; /* atomic: shards compare and move over */
     struct config configs[HUB_CONFIG_COUNT_MAX];
     struct log *log;
@@ -48,11 +48,11 @@ struct hub {
     struct hub_listen listens[HUB_LISTEN_COUNT_MAX];
     uint64_t epoch;
     uint64_t seed;
-    uint64_t started_ms;        /* wall clock */
-    uint32_t connection_count;  /* atomic: over all shards */
-    uint32_t connection_max;    /* fixed at start */
-    uint32_t draining;          /* atomic flag */
-    uint32_t stopping;          /* atomic flag: leave at once */
+    uint64_t started_ms;       /* wall clock */
+    uint32_t connection_count; /* atomic: over all shards */
+    uint32_t connection_max;   /* fixed at start */
+    uint32_t draining;         /* atomic flag */
+    uint32_t stopping;         /* atomic flag: leave at once */
 };
 
 /* Makes everything but threads. On failure returns a negative errno and a sentence in *problem. */

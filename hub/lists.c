@@ -112,7 +112,8 @@ static void list_write(struct errand *errand, const struct buffer *page, bool en
     }
 }
 
-/* ---- Clients ------------------------------------------------------------------------------------------ */
+/* ---- Clients
+ * ------------------------------------------------------------------------------------------ */
 
 /* What a shard's part of a round holds: items in hash order, each a header and the id's bytes. */
 struct client_item {
@@ -176,7 +177,8 @@ static void clients_write_one(struct list_state *state, struct buffer *page, str
     state->left--;
 }
 
-/* Merges the parts in hash order up to `last`; one client with several connections is named once. */
+/* Merges the parts in hash order up to `last`; one client with several connections is named once.
+ */
 static void clients_merge(struct errand *errand, uint64_t last, struct buffer *page)
 {
     struct list_state *state = errand->context;
@@ -281,12 +283,13 @@ static void kick_work(struct errand_part *part)
 
 static void kick_done(struct errand *errand)
 {
-    static const char not_found[] = "HTTP/1.1 404 Not Found\r\nContent-Type: " RESPONSE_PROBLEM
-                                    "\r\nContent-Length: ";
-    static const char problem[] = "{\"type\":\"about:blank\",\"title\":\"Not Found\",\"status\":404,"
-                                  "\"detail\":\"That client is not connected.\"}\n";
-    static const char found[] = "HTTP/1.1 200 OK\r\nContent-Type: " RESPONSE_JSON
-                                "\r\nContent-Length: ";
+    static const char not_found[] =
+        "HTTP/1.1 404 Not Found\r\nContent-Type: " RESPONSE_PROBLEM "\r\nContent-Length: ";
+    static const char problem[] =
+        "{\"type\":\"about:blank\",\"title\":\"Not Found\",\"status\":404,"
+        "\"detail\":\"That client is not connected.\"}\n";
+    static const char found[] =
+        "HTTP/1.1 200 OK\r\nContent-Type: " RESPONSE_JSON "\r\nContent-Length: ";
     struct connection *connection = errand->connection;
     uint64_t count = 0;
     for (unsigned i = 0; i < errand->part_count; i++) {
@@ -339,7 +342,8 @@ void delete_client(struct call *call)
     errand_go(errand);
 }
 
-/* ---- Channels ------------------------------------------------------------------------------------------- */
+/* ---- Channels
+ * ------------------------------------------------------------------------------------------- */
 
 struct channels_page {
     struct list_state *state;

@@ -11,9 +11,10 @@ static void look_status(struct call *call, int status, const char *word)
 {
     struct buffer body;
     buffer_init(&body, LOOK_BODY_MAX);
-    buffer_printf(&body, "{\"status\":\"%s\",\"version\":\"%s\",\"uptime_seconds\":%llu}\n", word,
-                  SPATE_VERSION,
-                  (unsigned long long)((call->shard->wall_ms - call->shard->hub->started_ms) / 1000));
+    buffer_printf(
+        &body, "{\"status\":\"%s\",\"version\":\"%s\",\"uptime_seconds\":%llu}\n", word,
+        SPATE_VERSION,
+        (unsigned long long)((call->shard->wall_ms - call->shard->hub->started_ms) / 1000));
     response_send(call, &(struct response){.status = status,
                                            .content_type = RESPONSE_JSON,
                                            .headers = span_of("Cache-Control: no-store\r\n"),
@@ -53,15 +54,34 @@ static const struct {
     const char *name;
     size_t offset;
 } total_fields[] = {
-#define TOTAL(field) {#field, offsetof(struct shard_totals, field)}
-    TOTAL(connections),    TOTAL(streams),        TOTAL(accepted),
-    TOTAL(refused),        TOTAL(requests),       TOTAL(published),
-    TOTAL(heartbeats),     TOTAL(gaps),           TOTAL(slow_disconnects),
-    TOTAL(bad_requests),   TOTAL(evicted_half_open), TOTAL(accept_failures),
-    TOTAL(taken),          TOTAL(deliveries),     TOTAL(event_sends),
-    TOTAL(short_sends),    TOTAL(history_reads),  TOTAL(passes),
-    TOTAL(sends),          TOTAL(bytes_sent),     TOTAL(bytes_received),
-    TOTAL(turns),          TOTAL(system_calls),   TOTAL(cq_overflows),
+#define TOTAL(field)                                                                               \
+    {                                                                                              \
+#field, offsetof(struct shard_totals, field)                                               \
+    }
+    TOTAL(connections),
+    TOTAL(streams),
+    TOTAL(accepted),
+    TOTAL(refused),
+    TOTAL(requests),
+    TOTAL(published),
+    TOTAL(heartbeats),
+    TOTAL(gaps),
+    TOTAL(slow_disconnects),
+    TOTAL(bad_requests),
+    TOTAL(evicted_half_open),
+    TOTAL(accept_failures),
+    TOTAL(taken),
+    TOTAL(deliveries),
+    TOTAL(event_sends),
+    TOTAL(short_sends),
+    TOTAL(history_reads),
+    TOTAL(passes),
+    TOTAL(sends),
+    TOTAL(bytes_sent),
+    TOTAL(bytes_received),
+    TOTAL(turns),
+    TOTAL(system_calls),
+    TOTAL(cq_overflows),
 #undef TOTAL
 };
 

@@ -102,7 +102,8 @@ static struct frame *event_frame(const struct event *event)
     return frame;
 }
 
-/* ---- Answers ---------------------------------------------------------------------------------------- */
+/* ---- Answers
+ * ---------------------------------------------------------------------------------------- */
 
 static void refuse(struct call *call, enum publish_outcome outcome)
 {
@@ -216,7 +217,8 @@ static bool publish_event(struct call *call, const struct event *event, bool nee
     return true;
 }
 
-/* ---- Forms and queries -------------------------------------------------------------------------------- */
+/* ---- Forms and queries
+ * -------------------------------------------------------------------------------- */
 
 /* The fields that a query or a form may hold; `seen` tells which did. */
 struct publish_fields {
@@ -262,8 +264,8 @@ static int fields_read_query(struct call *call, struct publish_fields *fields)
 }
 
 /*
- * `curl -d TEXT` says that its body is a form, whatever it is. So a body is taken for a form only if
- * every field of it is one of ours, each once; anything else is the data itself.
+ * `curl -d TEXT` says that its body is a form, whatever it is. So a body is taken for a form only
+ * if every field of it is one of ours, each once; anything else is the data itself.
  */
 static bool fields_read_form(struct span body, char *room, struct publish_fields *fields)
 {
@@ -284,9 +286,10 @@ static bool fields_read_form(struct span body, char *room, struct publish_fields
     return fields->msg.bytes != NULL;
 }
 
-/* ---- One event ------------------------------------------------------------------------------------------ */
+/* ---- One event
+ * ------------------------------------------------------------------------------------------ */
 
-enum body_kind { BODY_DATA, BODY_FORM, BODY_BATCH, BODY_UNKNOWN, BODY_CHARSET };
+enum body_kind { BODY_DATA, BODY_JSON, BODY_FORM, BODY_BATCH, BODY_UNKNOWN, BODY_CHARSET };
 
 static bool is_json_like(struct span essence)
 {
@@ -313,15 +316,17 @@ static enum body_kind body_kind(const struct call *call)
     if (media_type_is(&type, "application/x-ndjson")) {
         return BODY_BATCH;
     }
-    bool is_cloudevent = type.essence.len > 23 &&
-                         span_is_nocase(span_make(type.essence.bytes, 23), "application/cloudevents");
-    bool is_text = type.essence.len > 5 &&
-                   span_is_nocase(span_make(type.essence.bytes, 5), "text/");
-    if (!is_cloudevent &&
-        (is_text || is_json_like(type.essence) || media_type_is(&type, "application/json"))) {
-        return BODY_DATA;
+    bool is_cloudevent = type.essence.len > 23 && span_is_nocase(span_make(type.essence.bytes, 23),
+                                                                 "application/cloudevents");
+    bool is_text =
+        type.essence.len > 5 && span_is_nocase(span_make(type.essence.bytes, 5), "text/");
+    if (is_cloudevent) {
+        return BODY_UNKNOWN;
     }
-    return BODY_UNKNOWN;
+    if (is_json_like(type.essence) || media_type_is(&type, "application/json")) {
+        return BODY_JSON;
+    }
+    return is_text ? BODY_DATA : BODY_UNKNOWN;
 }
 
 static void publish_one(struct call *call, struct publish_fields *fields, struct span data)
@@ -352,6 +357,22 @@ static void publish_form(struct call *call, struct publish_fields *fields)
     memory_free(room);
 }
 
+/* JSON is sent byte for byte, but only if it is JSON: readers parse it without asking. */
+static void publish_json(struct call *call, struct publish_fields *fields)
+{
+    json_error_t error;
+    json_t *document =
+        json_loadb(call->body.bytes, call->body.len,
+                   JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &error);
+    if (document == NULL) {
+        response_problem(call, 400, "The body is not JSON: line %d, column %d: %s.", error.line,
+                         error.column, error.text);
+        return;
+    }
+    json_decref(document);
+    publish_one(call, fields, call->body);
+}
+
 static void publish_batch(struct call *call, struct span channel);
 
 static void publish_body(struct call *call, struct publish_fields *fields)
@@ -368,6 +389,9 @@ static void publish_body(struct call *call, struct publish_fields *fields)
     switch (kind) {
     case BODY_DATA:
         publish_one(call, fields, call->body);
+        break;
+    case BODY_JSON:
+        publish_json(call, fields);
         break;
     case BODY_FORM:
         publish_form(call, fields);
@@ -426,7 +450,8 @@ void publish_query(struct call *call)
     }
 }
 
-/* ---- Seed routes: a status for one client, or for all ------------------------------------------------------ */
+/* ---- Seed routes: a status for one client, or for all
+ * ------------------------------------------------------ */
 
 static void publish_status_to(struct call *call, struct channel_name channel, struct span status)
 {
@@ -461,7 +486,9 @@ void publish_status_all(struct call *call)
     }
 }
 
-/* ---- Batches ------------------------------------------------------------------------------------------------ */
+/* ---- Batches
+ * ------------------------------------------------------------------------------------------------
+ */
 
 struct batch {
     struct publication *publications;
@@ -503,7 +530,8 @@ static const char *document_problem(json_t *document)
     if (!json_is_object(document)) {
         return "is not a JSON object";
     }
-    json_object_foreach(document, key, value) {
+    json_object_foreach(document, key, value)
+    {
         bool found = false;
         for (size_t i = 0; i < countof(known); i++) {
             found |= strcmp(key, known[i]) == 0;
@@ -587,7 +615,8 @@ static bool batch_parse(struct call *call, struct batch *batch, struct span chan
         }
         json_error_t error;
         json_t *document = json_loadb(line.bytes, line.len,
-                                      JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL,
+                                      JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL |
+                                          JSON_DECODE_INT_AS_REAL,
                                       &error);
         if (document == NULL) {
             response_problem(call, 422, "Line %u of the batch is not JSON: %s.", batch->count + 1,

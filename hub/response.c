@@ -12,26 +12,46 @@ enum { RESPONSE_HEAD_MAX = 2048, RESPONSE_DETAIL_MAX = 512, RESPONSE_RETRY_AFTER
 static const char *status_text(int status)
 {
     switch (status) {
-    case 200: return "OK";
-    case 204: return "No Content";
-    case 400: return "Bad Request";
-    case 401: return "Unauthorized";
-    case 403: return "Forbidden";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 408: return "Request Timeout";
-    case 409: return "Conflict";
-    case 413: return "Content Too Large";
-    case 414: return "URI Too Long";
-    case 415: return "Unsupported Media Type";
-    case 417: return "Expectation Failed";
-    case 422: return "Unprocessable Content";
-    case 429: return "Too Many Requests";
-    case 431: return "Request Header Fields Too Large";
-    case 501: return "Not Implemented";
-    case 503: return "Service Unavailable";
-    case 505: return "HTTP Version Not Supported";
-    default: return "Error";
+    case 200:
+        return "OK";
+    case 204:
+        return "No Content";
+    case 400:
+        return "Bad Request";
+    case 401:
+        return "Unauthorized";
+    case 403:
+        return "Forbidden";
+    case 404:
+        return "Not Found";
+    case 405:
+        return "Method Not Allowed";
+    case 408:
+        return "Request Timeout";
+    case 409:
+        return "Conflict";
+    case 413:
+        return "Content Too Large";
+    case 414:
+        return "URI Too Long";
+    case 415:
+        return "Unsupported Media Type";
+    case 417:
+        return "Expectation Failed";
+    case 422:
+        return "Unprocessable Content";
+    case 429:
+        return "Too Many Requests";
+    case 431:
+        return "Request Header Fields Too Large";
+    case 501:
+        return "Not Implemented";
+    case 503:
+        return "Service Unavailable";
+    case 505:
+        return "HTTP Version Not Supported";
+    default:
+        return "Error";
     }
 }
 
@@ -73,8 +93,8 @@ static void write_head_end(struct connection *connection, struct buffer *head)
 /* Heads are built in place: one that does not fit is an error of this program. */
 static void head_init(struct buffer *head, char *room)
 {
-    *head = (struct buffer){
-        .bytes = room, .capacity = RESPONSE_HEAD_MAX, .limit = RESPONSE_HEAD_MAX};
+    *head =
+        (struct buffer){.bytes = room, .capacity = RESPONSE_HEAD_MAX, .limit = RESPONSE_HEAD_MAX};
 }
 
 static void head_write(struct connection *connection, const struct buffer *head)
@@ -117,7 +137,8 @@ static void problem_write(struct buffer *body, int status, const char *detail)
     buffer_append_string(body, "\",\"status\":");
     buffer_append_u64(body, (uint64_t)status);
     buffer_append_string(body, ",\"detail\":\"");
-    buffer_append_json(body, utf8_is_valid(text) ? text : span_of("The request is not acceptable."));
+    buffer_append_json(body,
+                       utf8_is_valid(text) ? text : span_of("The request is not acceptable."));
     buffer_append_string(body, "\"}\n");
 }
 
@@ -146,8 +167,7 @@ void response_problem(struct call *call, int status, const char *format, ...)
 void response_not_now(struct call *call, const char *detail)
 {
     struct span accept = call_field(call, "Accept");
-    if (call->request->method == HTTP_GET &&
-        media_accepts_by_name(accept, "text/event-stream")) {
+    if (call->request->method == HTTP_GET && media_accepts_by_name(accept, "text/event-stream")) {
         call->connection->flags |= CONNECTION_CLOSE_AFTER;
         response_begin(call, "text/event-stream", span_of("Cache-Control: no-store\r\n"));
         response_stream_retry(call->connection);
@@ -155,8 +175,8 @@ void response_not_now(struct call *call, const char *detail)
         return;
     }
     char headers[64];
-    int len = snprintf(headers, sizeof(headers), "Retry-After: %d\r\n",
-                       RESPONSE_RETRY_AFTER_SECONDS);
+    int len =
+        snprintf(headers, sizeof(headers), "Retry-After: %d\r\n", RESPONSE_RETRY_AFTER_SECONDS);
     response_problem_with(call, 503, span_make(headers, (size_t)len), detail);
 }
 

@@ -26,15 +26,17 @@ struct response {
 
 void response_send(struct call *call, const struct response *response);
 
-/* A problem document. The detail is shown to a person: say what is wrong and what would be right. */
+/* A problem document. The detail is shown to a person: say what is wrong and what would be right.
+ */
 __attribute__((format(printf, 3, 4))) void response_problem(struct call *call, int status,
                                                             const char *format, ...);
 /* The same with further header lines. */
 void response_problem_with(struct call *call, int status, struct span headers, const char *detail);
 
 /*
- * "Not now": 503 with Retry-After; but a browser's EventSource gives up for good on anything but 200,
- * so a request that accepts text/event-stream gets an empty stream that says when to come back.
+ * "Not now": 503 with Retry-After; but a browser's EventSource gives up for good on anything but
+ * 200, so a request that accepts text/event-stream gets an empty stream that says when to come
+ * back.
  */
 void response_not_now(struct call *call, const char *detail);
 

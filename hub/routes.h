@@ -1,6 +1,6 @@
 /*
- * The handlers behind the routes; the table of them is in hub/call.c. Each answers its call before it
- * returns, or makes the connection wait for an errand.
+ * The handlers behind the routes; the table of them is in hub/call.c. Each answers its call before
+ * it returns, or makes the connection wait for an errand.
  */
 #ifndef SPATE_HUB_ROUTES_H
 #define SPATE_HUB_ROUTES_H

@@ -4,6 +4,8 @@
 #include <stdio.h>
 
 #include "core/base/memory.h"
+#include "core/event_id.h"
+#include "hub/resume_request.h"
 #include "net/cpu.h"
 
 void shard_count(uint64_t *counter, int64_t by)
@@ -193,7 +195,8 @@ static const struct io_handler shard_io_handler = {
     .closed = shard_closed,
 };
 
-/* ---- What the fan-out asks -------------------------------------------------------------------- */
+/* ---- What the fan-out asks --------------------------------------------------------------------
+ */
 
 static struct connection *connection_of_subscriber(struct subscriber *subscriber)
 {
@@ -215,15 +218,20 @@ static void shard_fanout_blocked(void *owner, struct subscriber *subscriber)
     io_watch_writable(shard->io, &connection_of_subscriber(subscriber)->stream);
 }
 
+/* The subscriber fell behind further than anything is kept: it is told, and goes on from there. */
 static void shard_fanout_lapped(void *owner, struct subscriber *subscriber, uint64_t requested,
                                 uint64_t available)
 {
     struct shard *shard = owner;
-    (void)requested;
+    struct connection *connection = connection_of_subscriber(subscriber);
+    char id[EVENT_ID_LEN];
+    event_id_write(id, shard->hub->epoch, requested);
     (void)available;
     shard_count(&shard->stats.gaps, 1);
-    shard_count(&shard->stats.slow_disconnects, 1);
-    connection_close(connection_of_subscriber(subscriber), "too slow");
+    struct resume_point point =
+        resume_resolve(&shard->hub->sequencer, subscriber, RESUME_AFTER, subscriber->position);
+    fanout_hold(&shard->fanout, subscriber);
+    resume_write_gap(connection, "expired", span_make(id, sizeof(id)), point.first_available);
 }
 
 static void shard_fanout_failed(void *owner, struct subscriber *subscriber, int error)
@@ -240,7 +248,8 @@ static const struct fanout_handler shard_fanout_handler = {
     .failed = shard_fanout_failed,
 };
 
-/* ---- One turn --------------------------------------------------------------------------------- */
+/* ---- One turn ---------------------------------------------------------------------------------
+ */
 
 /* Queues one send for each connection that has something to say and nothing under way. */
 static void shard_send_outboxes(struct shard *shard)
@@ -357,8 +366,9 @@ static void shard_drain(struct shard *shard)
         shard_each_connection(shard, connection_drain);
     }
     uint64_t least_ms = min_u64(SHARD_DRAIN_MIN_MS, drain_ms);
-    bool over = shard->now_ms >= shard->drain_end_ms ||
-                (shard_is_quiet(shard) && shard->now_ms + drain_ms >= shard->drain_end_ms + least_ms);
+    bool over =
+        shard->now_ms >= shard->drain_end_ms ||
+        (shard_is_quiet(shard) && shard->now_ms + drain_ms >= shard->drain_end_ms + least_ms);
     /* Acquire: pairs with hub_drain's release; nothing else is published with it. */
     if (over || __atomic_load_n(&shard->hub->stopping, __ATOMIC_ACQUIRE) != 0) {
         shard->drain_end_ms = min_u64(shard->drain_end_ms, shard->now_ms);
@@ -390,8 +400,9 @@ static bool shard_has_orders(const struct shard *shard)
 /* Milliseconds the shard may sleep; 0 if it has something to do. */
 static int shard_timeout_ms(struct shard *shard)
 {
-    if (shard_has_orders(shard) || fanout_has_work(&shard->fanout) || !list_is_empty(&shard->outgoing) ||
-        shard->control_send_count > 0 || !mailbox_is_empty(&shard->mailbox)) {
+    if (shard_has_orders(shard) || fanout_has_work(&shard->fanout) ||
+        !list_is_empty(&shard->outgoing) || shard->control_send_count > 0 ||
+        !mailbox_is_empty(&shard->mailbox)) {
         return 0;
     }
     uint64_t wait_ms = wheel_wait_ms(&shard->wheel, shard->now_ms);
@@ -427,7 +438,8 @@ bool shard_turn(struct shard *shard)
     return !(shard->draining && shard->stats.connections == 0);
 }
 
-/* ---- Connections as memory --------------------------------------------------------------------- */
+/* ---- Connections as memory ---------------------------------------------------------------------
+ */
 
 static int shard_add_slab(struct shard *shard)
 {
@@ -472,7 +484,8 @@ void shard_connection_put(struct shard *shard, struct connection *connection)
     shard->free_slots = connection;
 }
 
-/* ---- Life ---------------------------------------------------------------------------------------- */
+/* ---- Life
+ * ---------------------------------------------------------------------------------------- */
 
 struct shard *shard_new(struct hub *hub, unsigned shard_index)
 {
@@ -493,8 +506,7 @@ struct shard *shard_new(struct hub *hub, unsigned shard_index)
     list_init(&shard->outgoing);
     random_init(&shard->random, hub->seed + shard_index);
     shard->client_number_next = random_next(&shard->random);
-    shard->control_sends =
-        memory_alloc(SHARD_CONTROL_SENDS_MAX * sizeof(shard->control_sends[0]));
+    shard->control_sends = memory_alloc(SHARD_CONTROL_SENDS_MAX * sizeof(shard->control_sends[0]));
     /* The path and the query of one request, each decoded once. */
     shard->scratch_size = 2 * (size_t)config->head_bytes_max + 1024;
     shard->scratch = memory_alloc(shard->scratch_size);
@@ -589,8 +601,8 @@ enum publish_outcome shard_publish(struct shard *shard, struct publication *publ
                                    unsigned count)
 {
     struct shard_set shards;
-    enum publish_outcome outcome = sequencer_publish(&shard->hub->sequencer, publications, count,
-                                                     shard->wall_ms, &shards);
+    enum publish_outcome outcome =
+        sequencer_publish(&shard->hub->sequencer, publications, count, shard->wall_ms, &shards);
     if (outcome == PUBLISH_DONE) {
         shard_count(&shard->stats.published, count);
         /* This shard looks at its own queue later in this very turn. */

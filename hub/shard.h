@@ -1,8 +1,8 @@
 /*
  * A shard: one thread on one core, its event loop, its connections, its feeds, its timers.
  *
- * It shares nothing hot but its queue. Other threads reach it in three ways only: events through the
- * queue, errands through the mailbox, and the wake through io_wake, after ringing the doorbell.
+ * It shares nothing hot but its queue. Other threads reach it in three ways only: events through
+ * the queue, errands through the mailbox, and the wake through io_wake, after ringing the doorbell.
  *
  * shard_turn is one turn of the loop and fits on one screen; read it first.
  *

@@ -1,12 +1,14 @@
 /* Subscribing: from a GET to a stream. */
 #include "core/fanout.h"
 #include "hub/response.h"
+#include "hub/resume_request.h"
 #include "hub/routes.h"
 
 struct subscription {
     unsigned channel_count;
     struct channel_name channels[SUBSCRIBER_CHANNELS_MAX];
     struct span client; /* empty: unnamed */
+    struct resume_request resume;
 };
 
 /* The array is large, and only the part that is used is ever written. */
@@ -14,6 +16,7 @@ static void subscription_init(struct subscription *subscription, struct span cli
 {
     subscription->channel_count = 0;
     subscription->client = client;
+    subscription->resume = (struct resume_request){0};
 }
 
 static const char stream_headers[] = "Cache-Control: no-cache, no-transform\r\n"
@@ -79,6 +82,11 @@ static bool subscription_read_query(struct call *call, struct subscription *subs
                 return false;
             }
             subscription->client = value;
+        } else if (resume_request_parameter(&subscription->resume, name, value) < 0) {
+            response_problem(call, 400,
+                             "history is a number of events; since is a time (RFC 3339) or a "
+                             "number of Unix milliseconds.");
+            return false;
         }
     }
     if (r < 0) {
@@ -88,17 +96,31 @@ static bool subscription_read_query(struct call *call, struct subscription *subs
     return true;
 }
 
-static void stream_begin(struct call *call)
+static void stream_begin(struct call *call, const char *gap)
 {
-    response_begin(call, "text/event-stream", span_of(stream_headers));
+    struct buffer headers;
+    buffer_init(&headers, 512);
+    buffer_append_string(&headers, stream_headers);
+    if (gap != NULL) {
+        buffer_append_string(&headers, "Spate-Gap: ");
+        buffer_append_string(&headers, gap);
+        buffer_append_string(&headers, "\r\n");
+    }
+    if (headers.failed) {
+        connection_close(call->connection, "no memory");
+    } else {
+        response_begin(call, "text/event-stream", buffer_span(&headers));
+    }
+    buffer_fini(&headers);
 }
 
 static void subscription_open(struct call *call, struct subscription *subscription)
 {
     struct shard *shard = call->shard;
     struct connection *connection = call->connection;
+    resume_request_finish(&subscription->resume, call);
     if (call->head_only) {
-        stream_begin(call);
+        stream_begin(call, NULL);
         return;
     }
     if (shard->draining) {
@@ -123,10 +145,16 @@ static void subscription_open(struct call *call, struct subscription *subscripti
         response_not_now(call, "This hub is out of memory.");
         return;
     }
-    stream_begin(call);
+    struct resume_request *resume = &subscription->resume;
+    resume_request_apply(resume, call);
+    stream_begin(call, resume->gap);
     /* A comment goes out at once, so that proxies and clients see the stream begin. */
     connection_write_chunk(connection, span_of(": spate\n\n"));
     response_stream_retry(connection);
+    if (resume->gap != NULL) {
+        shard_count(&shard->stats.gaps, 1);
+        resume_write_gap(connection, resume->gap, resume->last_event_id, resume->first_available);
+    }
 }
 
 void subscribe_channel(struct call *call)
@@ -158,7 +186,10 @@ void subscribe_client(struct call *call)
 {
     struct subscription subscription;
     subscription_init(&subscription, call->segments[1]);
-    if (subscription_add(call, &subscription, CHANNEL_CLIENT, call->segments[1])) {
+    if (subscription_add(call, &subscription, CHANNEL_CLIENT, call->segments[1]) &&
+        subscription_read_query(call, &subscription, false, NULL)) {
+        /* The path names the client, whatever the query says. */
+        subscription.client = call->segments[1];
         subscription_open(call, &subscription);
     }
 }

@@ -23,8 +23,7 @@ const char *io_kind_name(enum io_kind kind)
     CHECK(false && "a known kind");
 }
 
-/* --- Making and freeing ------------------------------------------------------------------------
- */
+/* --- Making and freeing ----------------------------------------------------------------------- */
 
 static void io_check_handler(const struct io_handler *handler)
 {
@@ -160,8 +159,7 @@ const struct io_stats *io_stats_of(const struct io *io)
     return &io->stats;
 }
 
-/* --- Turns -------------------------------------------------------------------------------------
- */
+/* --- Turns ------------------------------------------------------------------------------------ */
 
 void io_clock_read(struct io *io)
 {
@@ -210,8 +208,7 @@ int io_wait_ms(const struct io *io, int timeout_ms)
     return wait_ms;
 }
 
-/* --- Results of sends --------------------------------------------------------------------------
- */
+/* --- Results of sends ------------------------------------------------------------------------- */
 
 void io_result_add(struct io *io, uint32_t token, size_t len, int32_t result)
 {
@@ -240,8 +237,7 @@ void io_deliver_sends(struct io *io)
     io->handler.sends_final(io->owner);
 }
 
-/* --- The queue of streams that want attention --------------------------------------------------
- */
+/* --- The queue of streams that want attention ------------------------------------------------- */
 
 void io_queue_push(struct io *io, struct io_stream *stream)
 {
@@ -263,8 +259,7 @@ struct io_stream *io_queue_take(struct io *io)
     return stream;
 }
 
-/* --- Streams -----------------------------------------------------------------------------------
- */
+/* --- Streams ---------------------------------------------------------------------------------- */
 
 void io_stream_note(struct io_stream *stream, unsigned events)
 {
@@ -440,8 +435,7 @@ void io_close(struct io *io, struct io_stream *stream)
     io->backend->close(io, stream);
 }
 
-/* --- Accepting ---------------------------------------------------------------------------------
- */
+/* --- Accepting -------------------------------------------------------------------------------- */
 
 int io_listen(struct io *io, struct io_listener *listener)
 {
@@ -478,47 +472,6 @@ void io_offer(struct io *io, struct io_accepting *accepting, int32_t descriptor,
     io->offered = descriptor;
     io->handler.accepted(io->owner, accepting->listener, descriptor, address);
     CHECK(!io->offering);
-}
-
-static int io_accept_loop(struct io *io, struct io_accepting *accepting)
-{
-    struct io_listener *listener = accepting->listener;
-    const void *state = listener->backend;
-    for (unsigned i = 0; i < IO_ACCEPT_BATCH_MAX; i++) {
-        if (io->stream_count == io->stream_count_max) {
-            return -EMFILE;
-        }
-        struct sockaddr_storage address = {0};
-        socklen_t address_len = sizeof(address);
-        io_count(&io->stats.system_calls, 1);
-        int fd = accept4(listener->fd, (struct sockaddr *)&address, &address_len,
-                         SOCK_NONBLOCK | SOCK_CLOEXEC);
-        int error = fd < 0 ? -errno : 0;
-        if (error == -EAGAIN) {
-            return 0;
-        }
-        if (error < 0 && !io_accept_error_is_passing(error)) {
-            return error;
-        }
-        if (error < 0) {
-            continue;
-        }
-        io_offer(io, accepting, fd, &address);
-        if (listener->backend != state || (listener->flags & IO_LISTENER_LISTENING) == 0) {
-            return 0;
-        }
-    }
-    return 1;
-}
-
-int io_accept_some(struct io *io, struct io_accepting *accepting)
-{
-    /* While it counts as in flight, an owner that stops it from `accepted` does not free it. */
-    struct io_listener *listener = accepting->listener;
-    listener->inflight++;
-    int r = io_accept_loop(io, accepting);
-    listener->inflight--;
-    return r;
 }
 
 bool io_accept_error_is_passing(int error)

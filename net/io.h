@@ -114,6 +114,7 @@ struct io_options {
     /* io_uring: ring sizes, powers of two; 0 for the defaults. Tests make them small. */
     uint32_t sq_entries;
     uint32_t cq_entries;
+    bool accept_waits; /* io_uring: accept as before Linux 6.10; tests */
 };
 
 /* The most bytes that one io_send may carry. */

@@ -165,12 +165,6 @@ void io_stream_finish(struct io *io, struct io_stream *stream);
 /* Runs `accepted` and checks that the owner decided. */
 void io_offer(struct io *io, struct io_accepting *accepting, int32_t descriptor,
               const struct sockaddr_storage *address);
-/*
- * Accepts by accept4(2) and offers what comes, at most IO_ACCEPT_BATCH_MAX connections. Returns 1 if there
- * may be more, 0 if not or if the owner stopped the listener meanwhile (then `accepting` may be gone), or
- * the negative errno for which accepting must pause.
- */
-int io_accept_some(struct io *io, struct io_accepting *accepting);
 /* True for errors that concern only the connection that was about to be accepted (accept(2)). */
 bool io_accept_error_is_passing(int error);
 /*

@@ -73,8 +73,7 @@ static void epoll_remove(struct epoll_io *poller, int fd)
     CHECK(epoll_ctl(poller->epoll_fd, EPOLL_CTL_DEL, fd, NULL) == 0);
 }
 
-/* --- Streams -----------------------------------------------------------------------------------
- */
+/* --- Streams ---------------------------------------------------------------------------------- */
 
 static void epoll_queue(struct epoll_io *poller, struct io_stream *stream)
 {
@@ -199,8 +198,7 @@ static void epoll_close(struct io *io, struct io_stream *stream)
     epoll_queue(poller, stream);
 }
 
-/* --- Accepting ---------------------------------------------------------------------------------
- */
+/* --- Accepting -------------------------------------------------------------------------------- */
 
 static int epoll_listener_add(struct epoll_io *poller, struct epoll_listener *state)
 {
@@ -260,16 +258,55 @@ static void epoll_listener_pause(struct epoll_io *poller, struct epoll_listener 
     io_accept_pause(&poller->io, &state->accepting, error);
 }
 
+/*
+ * Takes what waits, at most a batch. Returns 0, also if the owner stopped the listener meanwhile
+ * (then `state` is gone), or the negative errno for which accepting must pause.
+ */
+static int epoll_listener_take(struct epoll_io *poller, struct epoll_listener *state)
+{
+    struct io *io = &poller->io;
+    struct io_listener *listener = state->accepting.listener;
+    for (unsigned i = 0; i < IO_ACCEPT_BATCH_MAX; i++) {
+        if (io->stream_count == io->stream_count_max) {
+            /* If anybody is still waiting, the next turn will see. */
+            return i == 0 ? -EMFILE : 0;
+        }
+        struct sockaddr_storage address = {0};
+        socklen_t address_len = sizeof(address);
+        io_count(&io->stats.system_calls, 1);
+        int fd = accept4(listener->fd, (struct sockaddr *)&address, &address_len,
+                         SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int error = fd < 0 ? -errno : 0;
+        if (error == -EAGAIN) {
+            return 0;
+        }
+        if (error < 0 && !io_accept_error_is_passing(error)) {
+            return error;
+        }
+        if (error < 0) {
+            continue;
+        }
+        io_offer(io, &state->accepting, fd, &address);
+        if (listener->backend != state) {
+            return 0;
+        }
+    }
+    return 0;
+}
+
 static void epoll_listener_event(struct epoll_io *poller, struct epoll_listener *state)
 {
-    int r = io_accept_some(&poller->io, &state->accepting);
+    /* While it counts as in flight, an owner that stops it from `accepted` does not free it. */
+    struct io_listener *listener = state->accepting.listener;
+    listener->inflight++;
+    int r = epoll_listener_take(poller, state);
+    listener->inflight--;
     if (r < 0) {
         epoll_listener_pause(poller, state, r);
     }
 }
 
-/* --- The turn ----------------------------------------------------------------------------------
- */
+/* --- The turn --------------------------------------------------------------------------------- */
 
 static int epoll_collect(struct epoll_io *poller, int timeout_ms)
 {
@@ -328,8 +365,7 @@ static int epoll_turn(struct io *io, int timeout_ms)
     return 0;
 }
 
-/* --- Making and freeing ------------------------------------------------------------------------
- */
+/* --- Making and freeing ----------------------------------------------------------------------- */
 
 static void epoll_free(struct io *io)
 {

@@ -27,8 +27,7 @@ static void uring_target(const struct uring *uring, struct io_uring_sqe *sqe, un
     io_uring_sqe_set_flags(sqe, (uring->direct ? IOSQE_FIXED_FILE : 0) | flags);
 }
 
-/* --- Watching and receiving --------------------------------------------------------------------
- */
+/* --- Watching and receiving ------------------------------------------------------------------- */
 
 static void uring_poll(struct uring *uring, struct io_stream *stream)
 {
@@ -151,8 +150,7 @@ static void uring_received(struct uring *uring, struct io_stream *stream, const 
     }
 }
 
-/* --- Closing -----------------------------------------------------------------------------------
- */
+/* --- Closing ---------------------------------------------------------------------------------- */
 
 static void uring_close_join(struct uring *uring, struct io_stream *stream)
 {
@@ -198,8 +196,7 @@ static bool uring_landed(struct uring *uring, struct io_stream *stream)
     return true;
 }
 
-/* --- Events ------------------------------------------------------------------------------------
- */
+/* --- Events ----------------------------------------------------------------------------------- */
 
 static void uring_poll_event(struct uring *uring, const struct uring_event *event)
 {
@@ -332,8 +329,7 @@ static int uring_turn(struct io *io, int timeout_ms)
     return uring->broken;
 }
 
-/* --- The rest of the contract ------------------------------------------------------------------
- */
+/* --- The rest of the contract ----------------------------------------------------------------- */
 
 static int uring_open(struct io *io, struct io_stream *stream, int32_t descriptor)
 {
@@ -380,8 +376,7 @@ static void uring_shutdown(struct io *io, struct io_stream *stream)
     stream->inflight++;
 }
 
-/* --- Making and freeing ------------------------------------------------------------------------
- */
+/* --- Making and freeing ----------------------------------------------------------------------- */
 
 static void uring_free_memory(struct uring *uring)
 {

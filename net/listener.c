@@ -19,8 +19,7 @@ enum { LISTENER_INHERITED_FIRST = 3, LISTENER_INHERITED_COUNT_MAX = 1024 };
 static_assert(sizeof(((struct listener_address *)0)->address) >= sizeof(struct sockaddr_un),
               "every address fits");
 
-/* --- Reading what the operator wrote -----------------------------------------------------------
- */
+/* --- Reading what the operator wrote ---------------------------------------------------------- */
 
 /* The whole of `text` as a decimal number of at most five digits, or -1. */
 static int listener_parse_port(const char *text)
@@ -154,8 +153,7 @@ int listener_parse(const char *text, struct listener_address *ret_address, const
     return 0;
 }
 
-/* --- Options -----------------------------------------------------------------------------------
- */
+/* --- Options ---------------------------------------------------------------------------------- */
 
 struct listener_option {
     int level;
@@ -205,8 +203,7 @@ static int listener_set_tcp(int fd, const struct listener_options *options,
     return 0;
 }
 
-/* --- Opening -----------------------------------------------------------------------------------
- */
+/* --- Opening ---------------------------------------------------------------------------------- */
 
 static int listener_socket(int domain, const char **ret_problem)
 {
@@ -489,8 +486,7 @@ int listener_open(const struct listener_address *address, const struct listener_
     return r;
 }
 
-/* --- Telling -----------------------------------------------------------------------------------
- */
+/* --- Telling ---------------------------------------------------------------------------------- */
 
 static void listener_describe_ipv6(const struct sockaddr_in6 *address, char *text, size_t size)
 {
@@ -539,8 +535,7 @@ void listener_describe(int fd, char *text, size_t size)
     }
 }
 
-/* --- Handed-over sockets -----------------------------------------------------------------------
- */
+/* --- Handed-over sockets ---------------------------------------------------------------------- */
 
 /* The value of a variable that holds a small positive number; 0 for anything else. */
 static long listener_environment(const char *name)

@@ -32,6 +32,7 @@ enum uring_kind {
 enum uring_misc {
     URING_MISC_IGNORE, /* a request that reports only its failure, which is no news */
     URING_MISC_WAKE,
+    URING_MISC_PROBE,
 };
 
 enum { URING_KIND_BITS = 3, URING_KIND_MASK = (1 << URING_KIND_BITS) - 1 };
@@ -83,7 +84,7 @@ struct uring_listener {
     bool exhausted; /* an accept of the batch found nothing */
     int error;      /* an accept of the batch failed for want of something */
     unsigned batch;
-    unsigned pending;         /* accepts in flight, or the request to go on in the next turn */
+    unsigned pending;         /* accepts in flight */
     struct uring_accept poll; /* stands for the poll */
     struct uring_accept slots[IO_ACCEPT_BATCH_MAX];
 };
@@ -97,9 +98,10 @@ struct uring {
     unsigned sq_entries;
     unsigned sq_tail; /* ours; the kernel sees it when we enter */
     unsigned cq_entries;
-    int broken; /* -errno of a ring that does not take requests any more */
-    bool direct; /* direct descriptors, accepted by the ring; otherwise ordinary ones and accept4(2) */
-    uint32_t accepting; /* accepts in flight: each may become a stream */
+    int broken;            /* -errno of a ring that does not take requests any more */
+    bool direct;           /* the streams' descriptors are in the ring's own table */
+    uint16_t accept_flags; /* URING_ACCEPT_DONTWAIT where the kernel knows it */
+    uint32_t accepting;    /* accepts in flight: each may become a stream */
     struct io_uring_sqe scratch;
 
     /*
@@ -167,6 +169,8 @@ void uring_drop(struct uring *uring, int32_t descriptor);
 
 /* --- Listeners (uring_accept.c) --- */
 
+/* Finds out how the ring can accept. Returns 0 or a negative errno. On a new ring only. */
+int uring_accept_probe(struct uring *uring, const struct io_options *options);
 int uring_listen(struct io *io, struct io_listener *listener);
 void uring_listen_stop(struct io *io, struct io_listener *listener);
 void uring_accept_resume(struct io *io, struct io_accepting *accepting);

@@ -11,14 +11,20 @@
  * A multishot accept would be one request for all connections, but it has one place for the peer's
  * address, and getpeername(2) cannot ask a direct descriptor for it later. So the listener is
  * watched by a multishot poll, and when it fires, batches of one-shot accepts follow, each with its
- * own place. An accept that finds nothing may wait in the kernel for the next connection, although the
- * listening socket is non-blocking; so a listener that stops takes back what it has in flight.
+ * own place.
  *
  *   poll fires -> batch of 1 -> all succeeded -> batch of 2 ... 64 -> one found nothing -> wait
  *
  * The poll reports changes, not states: a batch must follow until one finds nothing, and a report
  * that comes while a batch is in flight (`ready`) asks for one more.
+ *
+ * That the socket is non-blocking means nothing to the ring: without IORING_ACCEPT_DONTWAIT (Linux
+ * 6.10) an accept that finds nothing waits in the kernel for the next connection. That works, too,
+ * only that a listener that stops has to take back what it has in flight.
  */
+
+/* Came to the kernel's headers after those of liburing 2.3. */
+enum { URING_ACCEPT_DONTWAIT = 1U << 1 };
 
 static struct uring_listener *uring_listener_of(const struct io_listener *listener)
 {
@@ -59,11 +65,24 @@ static void uring_listener_accept(struct uring *uring, struct uring_listener *st
     } else {
         io_uring_prep_accept(sqe, fd, address, &accept->address_len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     }
+    sqe->ioprio |= uring->accept_flags;
     io_uring_sqe_set_data64(sqe, uring_data(accept, URING_ACCEPT));
     accept->queued = true;
     state->pending++;
     state->accepting.listener->inflight++;
     uring->accepting++;
+}
+
+/* No stream is free. That is a failure only if anybody is waiting; the poll tells when one comes.
+ */
+static void uring_listener_full(struct uring *uring, struct uring_listener *state)
+{
+    struct pollfd waiting = {.fd = state->accepting.listener->fd, .events = POLLIN};
+    state->ready = false;
+    io_count(&uring->io.stats.system_calls, 1);
+    if (poll(&waiting, 1, 0) != 0) {
+        io_accept_pause(&uring->io, &state->accepting, -EMFILE);
+    }
 }
 
 /*
@@ -79,7 +98,7 @@ static void uring_listener_kick(struct uring *uring, struct uring_listener *stat
     unsigned room = uring->io.stream_count_max - uring->io.stream_count - uring->accepting;
     unsigned count = (unsigned)min_u64(state->batch, room);
     if (count == 0) {
-        io_accept_pause(&uring->io, &state->accepting, -EMFILE);
+        uring_listener_full(uring, state);
         return;
     }
     state->ready = false;
@@ -99,6 +118,27 @@ static void uring_listener_release(struct uring_listener *state)
         listener->backend = NULL;
         memory_free(state);
     }
+}
+
+int uring_accept_probe(struct uring *uring, const struct io_options *options)
+{
+    struct io_uring_sqe *sqe = uring_get_sqe(uring);
+    io_uring_prep_accept(sqe, -1, NULL, NULL, 0);
+    sqe->ioprio |= URING_ACCEPT_DONTWAIT;
+    io_uring_sqe_set_data64(sqe, uring_data_misc(URING_MISC_PROBE));
+    int r = uring_enter_turn(uring, 0);
+    if (r < 0) {
+        return r;
+    }
+    /* An unknown flag is EINVAL; a known one gets as far as to find the descriptor bad. */
+    CHECK(uring->backlog_count == 1);
+    const struct uring_event *event = &uring->backlog[uring->backlog_head];
+    CHECK(event->user_data == uring_data_misc(URING_MISC_PROBE));
+    if (event->result == -EBADF && !options->accept_waits) {
+        uring->accept_flags = URING_ACCEPT_DONTWAIT;
+    }
+    uring->backlog_count = 0;
+    return 0;
 }
 
 int uring_listen(struct io *io, struct io_listener *listener)

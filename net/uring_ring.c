@@ -54,8 +54,7 @@ static const unsigned uring_setup_flags = IORING_SETUP_SINGLE_ISSUER | IORING_SE
 static const unsigned uring_features_needed =
     IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG | IORING_FEAT_CQE_SKIP;
 
-/* --- Set-up ------------------------------------------------------------------------------------
- */
+/* --- Set-up ----------------------------------------------------------------------------------- */
 
 /* The value of the sysctl, or -1 where there is none (before Linux 6.6). */
 static int uring_disabled_level(void)
@@ -172,12 +171,15 @@ int uring_ring_init(struct uring *uring, const struct io_options *options, const
         uring->enter_flags = IORING_ENTER_REGISTERED_RING;
     }
     r = uring_ring_memory(uring);
+    if (r == 0) {
+        /* The first real call: a filter may have let the set-up pass and forbid this. */
+        r = uring_accept_probe(uring, options);
+    }
     if (r == 0 && !options->plain_descriptors) {
         r = io_uring_register_files_sparse(&uring->ring, uring->io.stream_count_max);
         uring->direct = r == 0;
     }
     if (r == 0) {
-        /* The first real call: a filter may have let the set-up pass and forbid this. */
         uring_wake_arm(uring);
         uring_flush(uring);
         r = uring->broken;
@@ -203,8 +205,7 @@ void uring_ring_fini(struct uring *uring)
     }
 }
 
-/* --- Entering the kernel -----------------------------------------------------------------------
- */
+/* --- Entering the kernel ---------------------------------------------------------------------- */
 
 /* The kernel moves the head when it takes requests; we are the only writer of the tail. */
 unsigned uring_unsubmitted(const struct uring *uring)
@@ -345,8 +346,7 @@ int uring_enter_turn(struct uring *uring, int timeout_ms)
     }
 }
 
-/* --- Requests ----------------------------------------------------------------------------------
- */
+/* --- Requests --------------------------------------------------------------------------------- */
 
 struct io_uring_sqe *uring_get_sqe(struct uring *uring)
 {

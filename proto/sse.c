@@ -2,10 +2,9 @@
 
 bool sse_field_is_valid(struct span text)
 {
-    return text.len == 0 ||
-           (memchr(text.bytes, '\n', text.len) == NULL &&
-            memchr(text.bytes, '\r', text.len) == NULL &&
-            memchr(text.bytes, '\0', text.len) == NULL);
+    return text.len == 0 || (memchr(text.bytes, '\n', text.len) == NULL &&
+                             memchr(text.bytes, '\r', text.len) == NULL &&
+                             memchr(text.bytes, '\0', text.len) == NULL);
 }
 
 static const char *find_or_end(const char *begin, const char *end, char c)
@@ -16,10 +15,10 @@ static const char *find_or_end(const char *begin, const char *end, char c)
 
 void sse_lines_init(struct sse_lines *lines, struct span data)
 {
-    lines->rest = data;
+    /* The bytes of an empty span may be NULL, from which no end could be reckoned. */
+    lines->rest = data.len == 0 ? span_of("") : data;
     /* CR is rare: it is looked for ahead, once, and not again at each line. */
-    lines->next_cr = data.len == 0 ? data.bytes
-                                   : find_or_end(data.bytes, data.bytes + data.len, '\r');
+    lines->next_cr = find_or_end(lines->rest.bytes, lines->rest.bytes + data.len, '\r');
     lines->done = false;
 }
 

@@ -1,10 +1,10 @@
 /*
  * Server-Sent Events as the WHATWG HTML standard defines them (section 9.2, "Server-sent events").
  *
- * An event's data is split into one `data` field per line, at LF, CR and CRLF alike, because a client
- * cannot tell them apart; the client joins the lines with LF. A single space follows the colon, so that
- * data beginning with a space keeps it. Empty data is one empty `data` field: without it the client would
- * not dispatch the event.
+ * An event's data is split into one `data` field per line, at LF, CR and CRLF alike, because a
+ * client cannot tell them apart; the client joins the lines with LF. A single space follows the
+ * colon, so that data beginning with a space keeps it. Empty data is one empty `data` field:
+ * without it the client would not dispatch the event.
  *
  *   event: push
  *   id: <left for the caller to fill in>
@@ -38,8 +38,8 @@ bool sse_field_is_valid(struct span text);
 size_t sse_event_size(const struct sse_event *event, size_t id_len);
 
 /*
- * Writes exactly sse_event_size bytes to `out`, except the id's characters, which are left as they are
- * at *ret_id_offset.
+ * Writes exactly sse_event_size bytes to `out`, except the id's characters, which are left as they
+ * are at *ret_id_offset.
  */
 void sse_event_write(const struct sse_event *event, size_t id_len, char *out,
                      size_t *ret_id_offset);

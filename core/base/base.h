@@ -2,7 +2,8 @@
  * The vocabulary under everything: checks, spans and the few macros that C lacks.
  *
  * CHECK is for programmer errors and is always on; DCHECK is for checks that cost too much for a
- * release build. Neither is ever used on something a peer can influence: that is parsed and refused.
+ * release build. Neither is ever used on something a peer can influence: that is parsed and
+ * refused.
  */
 #ifndef SPATE_CORE_BASE_BASE_H
 #define SPATE_CORE_BASE_BASE_H
@@ -25,7 +26,8 @@ extern "C" {
 #define container_of(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 
 /* Prints the failed condition and aborts. */
-__attribute__((noreturn, cold)) void check_failed(const char *condition, const char *file, int line);
+__attribute__((noreturn, cold)) void check_failed(const char *condition, const char *file,
+                                                  int line);
 
 #define CHECK(condition)                                                                           \
     do {                                                                                           \

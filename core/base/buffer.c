@@ -18,14 +18,15 @@ void buffer_fini(struct buffer *buffer)
     *buffer = (struct buffer){.limit = buffer->limit};
 }
 
-char *buffer_reserve(struct buffer *buffer, size_t len)
+/* `spare` bytes behind them are writable, too, but not of the content and so not of the limit. */
+static char *buffer_make_room(struct buffer *buffer, size_t len, size_t spare)
 {
     CHECK(buffer->len <= buffer->capacity);
     if (buffer->failed || len > buffer->limit - buffer->len) {
         buffer->failed = true;
         return NULL;
     }
-    size_t wanted = buffer->len + len;
+    size_t wanted = buffer->len + len + spare;
     if (wanted > buffer->capacity) {
         size_t capacity = buffer->capacity == 0 ? BUFFER_CAPACITY_MIN : buffer->capacity;
         while (capacity < wanted) {
@@ -40,6 +41,11 @@ char *buffer_reserve(struct buffer *buffer, size_t len)
         buffer->capacity = capacity;
     }
     return buffer->bytes + buffer->len;
+}
+
+char *buffer_reserve(struct buffer *buffer, size_t len)
+{
+    return buffer_make_room(buffer, len, 0);
 }
 
 void buffer_commit(struct buffer *buffer, size_t len)
@@ -90,7 +96,7 @@ void buffer_printf(struct buffer *buffer, const char *format, ...)
     int len = vsnprintf(NULL, 0, format, arguments);
     va_end(arguments);
     CHECK(len >= 0);
-    char *room = buffer_reserve(buffer, (size_t)len + 1);
+    char *room = buffer_make_room(buffer, (size_t)len, 1);
     if (room != NULL) {
         vsnprintf(room, (size_t)len + 1, format, again);
         buffer->len += (size_t)len;
@@ -101,6 +107,9 @@ void buffer_printf(struct buffer *buffer, const char *format, ...)
 void buffer_append_json(struct buffer *buffer, struct span text)
 {
     static const char hex[] = "0123456789abcdef";
+    if (text.len == 0) {
+        return; /* its bytes may be NULL, from which nothing may be reckoned */
+    }
     size_t clean = 0;
     for (size_t i = 0; i < text.len; i++) {
         unsigned char c = (unsigned char)text.bytes[i];

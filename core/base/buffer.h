@@ -1,7 +1,7 @@
 /*
  * A growable run of bytes with one owner. `limit` bounds it: an append past the limit, or one that
- * finds no memory, changes nothing but sets `failed`, so that a writer may append many times and ask
- * once at the end. An empty buffer owns no memory.
+ * finds no memory, changes nothing but sets `failed`, so that a writer may append many times and
+ * ask once at the end. An empty buffer owns no memory.
  */
 #ifndef SPATE_CORE_BASE_BUFFER_H
 #define SPATE_CORE_BASE_BUFFER_H

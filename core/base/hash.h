@@ -1,7 +1,7 @@
 /*
  * SipHash-1-3 (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012; the reduced-round
- * variant that hash tables use). Names come from peers, so every table is keyed with a secret drawn at
- * start: nobody outside can choose names that fall into one bucket.
+ * variant that hash tables use). Names come from peers, so every table is keyed with a secret drawn
+ * at start: nobody outside can choose names that fall into one bucket.
  */
 #ifndef SPATE_CORE_BASE_HASH_H
 #define SPATE_CORE_BASE_HASH_H

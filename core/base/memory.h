@@ -1,7 +1,7 @@
 /*
  * The one door to the heap. Every allocation of the hub comes through here, so that a test can make
- * any of them fail and count all of them. Running out of memory is an operating error: each function
- * returns NULL and the caller refuses, drops or closes by its own policy.
+ * any of them fail and count all of them. Running out of memory is an operating error: each
+ * function returns NULL and the caller refuses, drops or closes by its own policy.
  *
  * Threads: any. memory_fail_after and the counters are per thread, for tests.
  */

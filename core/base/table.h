@@ -1,9 +1,10 @@
 /*
  * A chained hash table whose nodes live inside what they index.
  *
- * The bucket array is sized once, by the most nodes the table may ever hold, and mapped lazily: pages
- * cost memory only when touched, and no operation ever stops to rehash. A node's bucket is the top
- * bits of its hash, so walking the buckets visits nodes in hash order: a walk can be cut into pages
+ * The bucket array is sized once, by the most nodes the table may ever hold, and mapped lazily:
+ * pages cost memory only when touched, and no operation ever stops to rehash. A node's bucket is
+ * the top bits of its hash, so walking the buckets visits nodes in hash order: a walk can be cut
+ * into pages
  * (`table_next` from the last hash seen) that stay correct while nodes come and go.
  *
  * Threads: as its owner says; the table has no lock.
@@ -42,8 +43,9 @@ struct table_node *table_find(const struct table *table, uint64_t hash);
 struct table_node *table_find_next(const struct table_node *node);
 
 /*
- * The node with the smallest hash that is greater than `after`, or at least `after` when `inclusive`;
- * NULL at the end. Of several nodes with one hash only one is returned; table_find gives them all.
+ * The node with the smallest hash that is greater than `after`, or at least `after` when
+ * `inclusive`; NULL at the end. Of several nodes with one hash only one is returned; table_find
+ * gives them all.
  */
 struct table_node *table_next(const struct table *table, uint64_t after, bool inclusive);
 

@@ -34,6 +34,9 @@ static size_t utf8_sequence(const unsigned char *p, const unsigned char *end)
 
 bool utf8_is_valid(struct span text)
 {
+    if (text.len == 0) {
+        return true; /* its bytes may be NULL, from which nothing may be reckoned */
+    }
     const unsigned char *p = (const unsigned char *)text.bytes;
     const unsigned char *end = p + text.len;
     while (p < end) {

@@ -1,10 +1,10 @@
 /*
  * Deadlines of very many owners, none of them exact: a ring of time slots, each a list.
  *
- * One node per owner, moved by re-adding it. Adding and removing are O(1); a deadline comes due at most
- * one slot late, never early. Deadlines beyond the ring's horizon go round: their slot is looked at
- * once per round. Nodes that come due are handed out in slices, so that half a million heartbeats
- * falling into one moment do not hold up the loop.
+ * One node per owner, moved by re-adding it. Adding and removing are O(1); a deadline comes due at
+ * most one slot late, never early. Deadlines beyond the ring's horizon go round: their slot is
+ * looked at once per round. Nodes that come due are handed out in slices, so that half a million
+ * heartbeats falling into one moment do not hold up the loop.
  *
  * Time is the owner's monotonic milliseconds. One thread.
  */

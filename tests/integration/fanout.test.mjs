@@ -131,7 +131,7 @@ test('every subscriber gets every message once and in order', { seconds: 300 },
         for (let publisher = 0; publisher < publisherCount; publisher++) {
             const numbers = seen.map(([data]) => data.split(':').map(Number))
                 .filter(([from]) => from === publisher).map(([, number]) => number);
-            assert.deepEqual(numbers, numbers.toSorted((a, b) => a - b));
+            assert.deepEqual(numbers, [...numbers].sort((a, b) => a - b));
         }
         const deliveries = subscriberCount * messageCount;
         const after = await until('the statistics of all deliveries', async () => {
@@ -175,7 +175,7 @@ test(`channels, clients and broadcasts mixed (SPATE_TEST_SEED=${seed})`, { hub: 
                 published.push({ data, id, to: () => true });
             } else if (kind === 1) {
                 assert.equal((await hub.get(`/publish/status/event%20${i}`)).status, 200);
-                published.push({ data, to: (reader) => reader.client !== undefined });
+                published.push({ data, to: () => true });
             } else if (kind <= 3) {
                 const client = `client${5 * random.below(5)}`;
                 assert.equal((await hub.get(`/publish/${client}/status/event%20${i}`)).status, 200);

@@ -123,6 +123,38 @@ test('a second SIGTERM does not wait', { hub: { args: ['--drain-seconds', '3600'
         assert.deepEqual(await hub.ended(), { code: 0, signal: null });
     });
 
+/* Whatever a connection was doing when the end came, the hub ends in order. Run under sanitizers too. */
+test('SIGTERM while connections pour in and messages flow', { hub: null, seconds: 180 },
+    async ({ start }) => {
+        for (let round = 0; round < 10; round++) {
+            const hub = await start({ args: ['--drain-seconds', '1', '--shards', '3'] });
+            let running = true;
+            const busy = Array.from({ length: 6 }, async (_, lane) => {
+                const client = hub.client();
+                for (let i = 0; running; i++) {
+                    if (lane < 2) {
+                        const body = `round ${round} ${i}`;
+                        const response = await client.request('POST', '/publish/pour',
+                            { headers: TEXT, body });
+                        assert.ok([200, 503].includes(response.status), String(response.status));
+                    } else {
+                        await hub.subscribe('/sse/pour', { ready: false });
+                    }
+                }
+            }).map((lane) => lane.catch((error) => error));
+            await until('something going on', async () => (await hub.stats()).deliveries > 50 * round);
+            hub.signal('SIGTERM');
+            await hub.logged(/drain/i);
+            assert.deepEqual(await hub.ended(), { code: 0, signal: null });
+            running = false;
+            hub.closeConnections();
+            for (const error of await Promise.all(busy)) {
+                /* They end by the connection's end, not by a wrong answer. */
+                assert.ok(!(error instanceof assert.AssertionError), String(error));
+            }
+        }
+    });
+
 test('npm-style clients reconnect to a hub that comes back on its port', { hub: null },
     async ({ start, defer }) => {
         const { EventSource } = await import('eventsource');

@@ -2,11 +2,12 @@
 /* The integration tests: see README.md beside this file. */
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { configure } from './hub.mjs';
 import { Report, runFile } from './harness.mjs';
 
-const here = import.meta.dirname;
+const here = path.dirname(fileURLToPath(import.meta.url));
 const { values } = parseArgs({
     options: {
         spate: { type: 'string', default: path.join(here, '../../build/release/bin/spate') },

@@ -1,9 +1,9 @@
 /*
  * no_io_uring PROGRAM [ARGUMENT]...
  *
- * Runs a program where io_uring_setup(2), io_uring_enter(2) and io_uring_register(2) fail with EPERM, as
- * they do under the default seccomp profile of containers. The integration tests use it to see a hub fall
- * back to epoll.
+ * Runs a program where io_uring_setup(2), io_uring_enter(2) and io_uring_register(2) fail with
+ * EPERM, as they do under the default seccomp profile of containers. The integration tests use it
+ * to see a hub fall back to epoll.
  */
 #include <stdio.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /*
  * A seccomp filter that answers io_uring's system calls with an errno, as the default profile of
- * containers does. It stays on for the rest of the process and its children: use it in a forked child.
- * Shared by test_io_fallback and the program no_io_uring.
+ * containers does. It stays on for the rest of the process and its children: use it in a forked
+ * child. Shared by test_io_fallback and the program no_io_uring.
  */
 #ifndef SPATE_TESTS_UNIT_DENY_IO_URING_H
 #define SPATE_TESTS_UNIT_DENY_IO_URING_H

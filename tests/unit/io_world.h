@@ -1,15 +1,15 @@
 /*
- * A small world for the tests of io: one loop on one backend, listeners on loopback, and clients that are
- * ordinary sockets of the same process. The callbacks check the rules of net/io.h every time they run and
- * write down what happened to each connection.
+ * A small world for the tests of io: one loop on one backend, listeners on loopback, and clients
+ * that are ordinary sockets of the same process. The callbacks check the rules of net/io.h every
+ * time they run and write down what happened to each connection.
  */
 #ifndef SPATE_TESTS_UNIT_IO_WORLD_H
 #define SPATE_TESTS_UNIT_IO_WORLD_H
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
 
 #include <cmocka.h>
 
@@ -27,7 +27,7 @@
 #include "core/base/base.h"
 #include "net/io.h"
 
-enum { WORLD_PEER_MAX = 8192, WORLD_DEADLINE_MS = 60 * 1000 };
+enum { WORLD_PEER_MAX = 8192, WORLD_DEADLINE_MS = 20 * 1000 };
 
 struct variant {
     const char *name;
@@ -44,6 +44,9 @@ static const struct variant variants[] = {
     {"io_uring, tiny rings",
      IO_KIND_URING,
      {.stream_count_max = WORLD_PEER_MAX, .sq_entries = 8, .cq_entries = 16}},
+    {"io_uring, accepting as before Linux 6.10",
+     IO_KIND_URING,
+     {.stream_count_max = WORLD_PEER_MAX, .accept_waits = true}},
 };
 
 /* One connection as both ends see it. */
@@ -88,6 +91,11 @@ struct world {
     bool in_turn;
     bool final; /* sends_final has run in this turn */
     bool reject;
+    /*
+     * Clients have a port of their own even if they connect to different listeners. (Otherwise the
+     * kernel may give the same one twice, and a peer is found by it.)
+     */
+    bool bound_clients;
     unsigned accepts;
     unsigned rejects;
     unsigned accept_failures;
@@ -328,8 +336,8 @@ static inline int world_listen_fd(uint16_t *ret_port, int send_buffer)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0);
     if (send_buffer > 0) {
-        assert_int_equal(
-            setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof(send_buffer)), 0);
+        assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof(send_buffer)),
+                         0);
     }
     assert_int_equal(bind(fd, (struct sockaddr *)&address, len), 0);
     assert_int_equal(listen(fd, 4096), 0);
@@ -369,8 +377,10 @@ static inline struct world *world_new(void **state)
     return world_new_with(variant, &variant->options, 0);
 }
 
-static inline int world_client_fd(uint16_t port, int receive_buffer, struct sockaddr_in *ret_local)
+static inline int world_client_fd(const struct world *world, int receive_buffer,
+                                  struct sockaddr_in *ret_local)
 {
+    uint16_t port = world->port;
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t len = sizeof(address);
@@ -379,6 +389,10 @@ static inline int world_client_fd(uint16_t port, int receive_buffer, struct sock
     if (receive_buffer > 0) {
         assert_int_equal(
             setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof(receive_buffer)), 0);
+    }
+    if (world->bound_clients) {
+        struct sockaddr_in local = {.sin_family = AF_INET, .sin_addr = address.sin_addr};
+        assert_int_equal(bind(fd, (struct sockaddr *)&local, len), 0);
     }
     assert_int_equal(connect(fd, (struct sockaddr *)&address, len), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)ret_local, &len), 0);
@@ -393,7 +407,7 @@ static inline void world_connect_peer(struct world *world, struct peer *peer, in
 {
     struct sockaddr_in local;
     *peer = (struct peer){.number = (uint32_t)(peer - world->peers)};
-    peer->client = world_client_fd(world->port, receive_buffer, &local);
+    peer->client = world_client_fd(world, receive_buffer, &local);
     world->by_port[ntohs(local.sin_port)] = peer;
 }
 
@@ -457,8 +471,8 @@ static inline void peer_read_all(struct world *world, struct peer *peer, char *b
 }
 
 /*
- * For what must not happen: the loop has had every occasion to do it when a byte that `marker` writes now
- * has come through, three times over.
+ * For what must not happen: the loop has had every occasion to do it when a byte that `marker`
+ * writes now has come through, three times over.
  */
 static inline void world_settle(struct world *world, struct peer *marker)
 {

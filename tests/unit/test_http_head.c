@@ -312,84 +312,86 @@ static void test_expect(void **state)
                      ->expect_continue);
 }
 
+static const char *const hosts_good[] = {
+    "a",
+    "example.org",
+    "EXAMPLE.org.",
+    "a:80",
+    "a:",
+    "a:0",
+    "a:00080",
+    "a:65535",
+    "127.0.0.1",
+    "127.0.0.1:8080",
+    "[::1]",
+    "[::1]:443",
+    "[2001:db8::1]",
+    "[::ffff:127.0.0.1]",
+    "a_b-c~d",
+    "a!$&'()*+;=",
+    "xn--bcher-kva.example",
+    "[1:2:3:4:5:6:7:8]:1",
+    "[::1]:",
+    "[0000:0000:0000:0000:0000:ffff:255.255.255.255]",
+};
+
+static const char *const hosts_wrong[] = {
+    "",
+    ":80",
+    "a:65536",
+    "a:8a",
+    "a:-1",
+    "a: 80",
+    "a b",
+    "a,b",
+    "a,",
+    "user@a",
+    "a/b",
+    "a?b",
+    "a#b",
+    "a:80:80",
+    "[::1",
+    "[]",
+    "[::1]a",
+    "[::1]80",
+    "[:::1]",
+    "[1.2.3.4]",
+    "[::1%25lo]",
+    "[v1.a]",
+    "::1",
+    "a\"b",
+    "a%41",
+    "a\\b",
+    "a<b>",
+    "a\xc3\xa9",
+    "http://a",
+    "a:999999",
+    "a:18446744073709551696",
+    "[1:2:3:4:5:6:7:8:9]",
+    "[",
+    "]",
+    "a[b]",
+    "a|b",
+    "a^b",
+    "a{}",
+    "[0000:0000:0000:0000:0000:0000:0000:0000:0000:0000]",
+    "[0000:0000:0000:0000:0000:ffff:255.255.255.2555]",
+};
+
 static void test_hosts(void **state)
 {
     (void)state;
-    static const char *const good[] = {
-        "a",
-        "example.org",
-        "EXAMPLE.org.",
-        "a:80",
-        "a:",
-        "a:0",
-        "a:00080",
-        "a:65535",
-        "127.0.0.1",
-        "127.0.0.1:8080",
-        "[::1]",
-        "[::1]:443",
-        "[2001:db8::1]",
-        "[::ffff:127.0.0.1]",
-        "a_b-c~d",
-        "a!$&'()*+;=",
-        "xn--bcher-kva.example",
-        "[1:2:3:4:5:6:7:8]:1",
-        "[::1]:",
-        "[0000:0000:0000:0000:0000:ffff:255.255.255.255]",
-    };
-    static const char *const wrong[] = {
-        "",
-        ":80",
-        "a:65536",
-        "a:8a",
-        "a:-1",
-        "a: 80",
-        "a b",
-        "a,b",
-        "a,",
-        "user@a",
-        "a/b",
-        "a?b",
-        "a#b",
-        "a:80:80",
-        "[::1",
-        "[]",
-        "[::1]a",
-        "[::1]80",
-        "[:::1]",
-        "[1.2.3.4]",
-        "[::1%25lo]",
-        "[v1.a]",
-        "::1",
-        "a\"b",
-        "a%41",
-        "a\\b",
-        "a<b>",
-        "a\xc3\xa9",
-        "http://a",
-        "a:999999",
-        "a:18446744073709551696",
-        "[1:2:3:4:5:6:7:8:9]",
-        "[",
-        "]",
-        "a[b]",
-        "a|b",
-        "a^b",
-        "a{}",
-        "[0000:0000:0000:0000:0000:0000:0000:0000:0000:0000]",
-        "[0000:0000:0000:0000:0000:ffff:255.255.255.2555]",
-    };
     char head[256];
-    for (size_t i = 0; i < countof(good); i++) {
-        snprintf(head, sizeof(head), "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", good[i]);
-        assert_span(parse_ok(head)->host, good[i]);
-        snprintf(head, sizeof(head), "GET http://%s/ HTTP/1.1\r\nHost: x\r\n\r\n", good[i]);
-        assert_span(parse_ok(head)->host, good[i]);
+    for (size_t i = 0; i < countof(hosts_good); i++) {
+        snprintf(head, sizeof(head), "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", hosts_good[i]);
+        assert_span(parse_ok(head)->host, hosts_good[i]);
+        snprintf(head, sizeof(head), "GET http://%s/ HTTP/1.1\r\nHost: x\r\n\r\n", hosts_good[i]);
+        assert_span(parse_ok(head)->host, hosts_good[i]);
     }
-    for (size_t i = 0; i < countof(wrong); i++) {
-        snprintf(head, sizeof(head), "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", wrong[i]);
+    for (size_t i = 0; i < countof(hosts_wrong); i++) {
+        snprintf(head, sizeof(head), "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", hosts_wrong[i]);
         if (status_of(head, strlen(head)) != 400) {
-            print_error("Host: %s\n", wrong[i]);
+            print_error("Host: %s\n", hosts_wrong[i]);
             fail();
         }
     }

@@ -1,0 +1,134 @@
+#include "core/resume.h"
+
+/* The histories that a subscriber reads: its channels' and the broadcast's. */
+struct sources {
+    unsigned count;
+    const struct history *histories[SUBSCRIBER_CHANNELS_MAX + 1];
+};
+
+static void sources_of(struct sources *sources, const struct sequencer *sequencer,
+                       struct subscriber *subscriber)
+{
+    const struct membership *memberships = subscriber_memberships(subscriber);
+    sources->count = 0;
+    for (unsigned i = 0; i < subscriber->channel_count; i++) {
+        sources->histories[sources->count++] = &memberships[i].feed->channel->history;
+    }
+    sources->histories[sources->count++] = &sequencer->broadcast->history;
+}
+
+/* The first position from which nothing is missing. */
+static uint64_t earliest(const struct sources *sources)
+{
+    uint64_t position = 0;
+    for (unsigned i = 0; i < sources->count; i++) {
+        position = max_u64(position, sources->histories[i]->evicted_sequence);
+    }
+    return position;
+}
+
+static uint64_t first_after(const struct sources *sources, uint64_t position)
+{
+    uint64_t first = 0;
+    for (unsigned i = 0; i < sources->count; i++) {
+        uint32_t index = history_find(sources->histories[i], position);
+        if (index < sources->histories[i]->count) {
+            uint64_t sequence = history_at(sources->histories[i], index)->sequence;
+            if (first == 0 || sequence < first) {
+                first = sequence;
+            }
+        }
+    }
+    return first;
+}
+
+/* Walks all histories backwards together, newest first, `count` events or to the earliest. */
+static uint64_t last_events(const struct sources *sources, uint64_t count, uint64_t newest)
+{
+    uint32_t left[SUBSCRIBER_CHANNELS_MAX + 1];
+    uint64_t position = newest;
+    uint64_t limit = earliest(sources);
+    for (unsigned i = 0; i < sources->count; i++) {
+        left[i] = sources->histories[i]->count;
+    }
+    for (; count > 0; count--) {
+        uint64_t best = 0;
+        unsigned best_source = 0;
+        for (unsigned i = 0; i < sources->count; i++) {
+            if (left[i] > 0) {
+                uint64_t sequence = history_at(sources->histories[i], left[i] - 1)->sequence;
+                if (sequence > best) {
+                    best = sequence;
+                    best_source = i;
+                }
+            }
+        }
+        /* Behind `limit` another channel's events are missing: an order with holes is no history.
+         */
+        if (best <= limit) {
+            break;
+        }
+        left[best_source]--;
+        position = best - 1;
+    }
+    return position;
+}
+
+/* Index of the first frame published at or after `since_ms`, which the clock may have stepped
+ * around. */
+static uint32_t find_time(const struct history *history, uint64_t since_ms)
+{
+    uint32_t low = 0;
+    uint32_t high = history->count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (history_at(history, middle)->published_ms >= since_ms) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    return low;
+}
+
+static uint64_t since_time(const struct sources *sources, uint64_t since_ms, uint64_t newest)
+{
+    uint64_t position = newest;
+    for (unsigned i = 0; i < sources->count; i++) {
+        uint32_t index = find_time(sources->histories[i], since_ms);
+        if (index < sources->histories[i]->count) {
+            position = min_u64(position, history_at(sources->histories[i], index)->sequence - 1);
+        }
+    }
+    return max_u64(position, earliest(sources));
+}
+
+struct resume_point resume_resolve(struct sequencer *sequencer, struct subscriber *subscriber,
+                                   enum resume_kind kind, uint64_t value)
+{
+    struct resume_point point = {.position = value};
+    struct sources sources;
+    CHECK(pthread_mutex_lock(&sequencer->mutex) == 0);
+    sources_of(&sources, sequencer, subscriber);
+    switch (kind) {
+    case RESUME_AFTER:
+        point.is_future = value > sequencer->sequence;
+        point.is_expired = value < earliest(&sources);
+        if (point.is_future || point.is_expired) {
+            point.position = earliest(&sources);
+        }
+        break;
+    case RESUME_LAST:
+        point.position = last_events(&sources, value, sequencer->sequence);
+        break;
+    case RESUME_SINCE:
+        point.position = since_time(&sources, value, sequencer->sequence);
+        break;
+    case RESUME_EARLIEST:
+        point.position = earliest(&sources);
+        break;
+    }
+    point.first_available = first_after(&sources, point.position);
+    CHECK(pthread_mutex_unlock(&sequencer->mutex) == 0);
+    return point;
+}

@@ -1,0 +1,516 @@
+/*
+ * The fan-out in a random world (fanout_world.h), in a few plain situations, and what it costs:
+ * counted in allocations and sends, never timed. SPATE_TEST_SEED repeats a run.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/fanout_world.h"
+
+#define HISTORY_OFF                                                                                \
+    {                                                                                              \
+        0, 0, 0                                                                                    \
+    }
+
+static uint64_t run_seed;
+
+/* ---- Random worlds ------------------------------------------------------------------------------
+ */
+
+static const struct setup setups[] = {
+    {
+        .name = "one shard, no history",
+        .shard_count = 1,
+        .peer_max = 12,
+        .step_count = 6000,
+        .queue_capacity = 64,
+        .short_percent = 30,
+        .large_one_in = 60,
+        .behind_bytes_max = 20000,
+        .feed_bytes_max = 1 << 20,
+        .history = HISTORY_OFF,
+    },
+    {
+        .name = "three shards, a long history",
+        .shard_count = 3,
+        .peer_max = 40,
+        .step_count = 8000,
+        .queue_capacity = 128,
+        .short_percent = 40,
+        .large_one_in = 100,
+        .behind_bytes_max = 3000,
+        .feed_bytes_max = 1 << 20,
+        .history_total = 1 << 30,
+        .history = {1 << 20, 1 << 30, 1 << 30},
+    },
+    {
+        .name = "a short history, tiny queues and feeds",
+        .shard_count = 2,
+        .peer_max = 20,
+        .step_count = 8000,
+        .queue_capacity = 8,
+        .short_percent = 50,
+        .large_one_in = 40,
+        .behind_bytes_max = 0,
+        .feed_bytes_max = 4000,
+        .history_total = 40000,
+        .history = {12, 30000, 2000},
+    },
+    {
+        .name = "memory fails, with history",
+        .shard_count = 2,
+        .peer_max = 20,
+        .step_count = 8000,
+        .queue_capacity = 64,
+        .short_percent = 20,
+        .large_one_in = 200,
+        .failure_one_in = 6,
+        .behind_bytes_max = 50000,
+        .feed_bytes_max = 1 << 20,
+        .history_total = 1 << 20,
+        .history = {100, 1 << 20, 1 << 20},
+    },
+    {
+        .name = "memory fails, no history",
+        .shard_count = 2,
+        .peer_max = 20,
+        .step_count = 8000,
+        .queue_capacity = 64,
+        .short_percent = 20,
+        .large_one_in = 200,
+        .failure_one_in = 3,
+        .behind_bytes_max = 50000,
+        .feed_bytes_max = 1 << 20,
+        .history = HISTORY_OFF,
+    },
+    {
+        .name = "fewer channels than names",
+        .shard_count = 2,
+        .peer_max = 10,
+        .step_count = 5000,
+        .queue_capacity = 32,
+        .short_percent = 20,
+        .channel_max = 3,
+        .behind_bytes_max = 1000,
+        .feed_bytes_max = 1 << 20,
+        .history_total = 1 << 20,
+        .history = {20, 1 << 20, 300},
+    },
+    {
+        .name = "more subscribers than one turn can serve",
+        .shard_count = 1,
+        .peer_max = 3000,
+        .step_count = 0,
+        .queue_capacity = 64,
+        .short_percent = 10,
+        .large_one_in = 30,
+        .behind_bytes_max = 100000,
+        .feed_bytes_max = 1 << 20,
+        .history_total = 1 << 24,
+        .history = {200, 1 << 22, 1 << 20},
+    },
+};
+
+static void run_world(const struct setup *setup, unsigned round)
+{
+    struct world *world = calloc(1, sizeof(*world));
+    assert_non_null(world);
+    world_init(world, setup, run_seed + round);
+    for (unsigned step = 0; step < setup->step_count; step++) {
+        world_step(world);
+        if (one_in(&world->random, 1000)) {
+            world_settle(world);
+        }
+    }
+    world_settle(world);
+    const struct fanout_stats *stats = &world->shards[0].fanout.stats;
+    print_message("%s: %zu events; in shard 0 %llu sends, %llu short, %llu history reads, %llu "
+                  "gaps\n",
+                  setup->name, world->event_count, (unsigned long long)stats->sends,
+                  (unsigned long long)stats->short_sends, (unsigned long long)stats->history_reads,
+                  (unsigned long long)stats->lapped);
+    /* The world was not an idle one. */
+    assert_true(world->event_count > 100);
+    assert_true(stats->sends > 100);
+    assert_true(stats->deliveries > stats->sends);
+    assert_true(stats->short_sends > 10);
+    world_fini(world);
+    free(world);
+}
+
+static void test_every_subscriber_gets_its_events(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < countof(setups); i++) {
+        for (unsigned round = 0; round < 3 && setups[i].step_count > 0; round++) {
+            run_world(&setups[i], round);
+        }
+    }
+}
+
+/* Thousands of members: passes that take several turns, while members come and go. */
+static void test_passes_over_many_turns(void **state)
+{
+    (void)state;
+    const struct setup *setup = &setups[countof(setups) - 1];
+    struct world *world = calloc(1, sizeof(*world));
+    assert_non_null(world);
+    world_init(world, setup, run_seed);
+    while (world->peer_count < setup->peer_max) {
+        peer_join(world, &world->shards[0]);
+    }
+    for (unsigned step = 0; step < 60; step++) {
+        for (unsigned i = 0; i < 400; i++) {
+            step_peer(world, some_peer(world));
+        }
+        for (unsigned i = 0; i < 20 && world->peer_count < setup->peer_max; i++) {
+            peer_join(world, &world->shards[0]);
+        }
+        (void)world_publish(world, (unsigned)random_below(&world->random, 4));
+        shard_turn(world, &world->shards[0]);
+    }
+    world_settle(world);
+    assert_true(world->shards[0].fanout.stats.passes > 0);
+    world_fini(world);
+    free(world);
+}
+
+/* ---- Plain situations and counts ----------------------------------------------------------------
+ */
+
+/* One shard, willing sockets, `count` subscribers of the channel "news". */
+static struct world *audience_new(unsigned count, const struct history_limits *history)
+{
+    static struct setup setup = {
+        .name = "an audience",
+        .shard_count = 1,
+        .peer_max = 25000,
+        .queue_capacity = 1024,
+        .behind_bytes_max = 1 << 20,
+        .feed_bytes_max = 1 << 22,
+        .history_total = 1 << 24,
+    };
+    struct world *world = calloc(1, sizeof(*world));
+    assert_non_null(world);
+    setup.history = *history;
+    world_init(world, &setup, run_seed);
+    world->sockets_take_all = true;
+    struct channel_name news = name_of(0);
+    for (unsigned i = 0; i < count; i++) {
+        struct peer *peer = calloc(1, sizeof(*peer));
+        assert_non_null(peer);
+        *peer = (struct peer){.world = world, .shard = world->shards, .place = i};
+        peer->channel_count = 1;
+        assert_int_equal(
+            fanout_join(&world->shards->fanout, &peer->subscriber, &news, 1, FANOUT_FROM_NOW, 0),
+            SUBSCRIBE_DONE);
+        world->peers[world->peer_count++] = peer;
+        fanout_release(&world->shards->fanout, &peer->subscriber);
+    }
+    return world;
+}
+
+static void audience_free(struct world *world)
+{
+    world_fini(world);
+    free(world);
+}
+
+static const struct history_limits no_history = HISTORY_OFF;
+static const struct history_limits some_history = {1000, 1 << 22, 1 << 20};
+
+static void publish_news(struct world *world, unsigned channel, size_t text_len)
+{
+    uint64_t sequence = world->event_count + 1;
+    struct frame *frame = frame_of(text_len, 0, sequence);
+    assert_non_null(frame);
+    struct publication publication = {.channel = name_of(channel), .frame = frame};
+    struct shard_set shards;
+    assert_int_equal(sequencer_publish(&world->sequencer, &publication, 1, 0, &shards),
+                     PUBLISH_DONE);
+    world_remember(world, channel, sequence, text_len, 0);
+}
+
+static void test_a_delivery_allocates_nothing(void **state)
+{
+    (void)state;
+    struct world *world = audience_new(1000, &no_history);
+    struct shard *shard = world->shards;
+    for (unsigned i = 0; i < 20; i++) {
+        publish_news(world, 0, 100);
+        uint64_t before = memory_allocation_count();
+        fanout_take(&shard->fanout);
+        fanout_run(&shard->fanout);
+        shard_finish(world, shard);
+        /* The window's ring, once. */
+        assert_true(memory_allocation_count() - before <= 1);
+        assert_int_equal(shard->total_sends, 1000 * (i + 1));
+    }
+    assert_int_equal(shard->fanout.stats.deliveries, 20000);
+    assert_int_equal(shard->fanout.stats.taken, 20);
+    audience_free(world);
+}
+
+static void test_one_event_is_sent_from_the_frame_itself(void **state)
+{
+    (void)state;
+    struct world *world = audience_new(500, &some_history);
+    struct shard *shard = world->shards;
+    publish_news(world, 0, 3000);
+    fanout_take(&shard->fanout);
+    fanout_run(&shard->fanout);
+    assert_int_equal(shard->send_count, 500);
+    for (unsigned i = 1; i < 500; i++) {
+        assert_ptr_equal(shard->sends[i].bytes.bytes, shard->sends[0].bytes.bytes);
+    }
+    shard_finish(world, shard);
+    audience_free(world);
+}
+
+static void test_pending_events_go_out_in_one_send(void **state)
+{
+    (void)state;
+    struct world *world = audience_new(300, &no_history);
+    struct shard *shard = world->shards;
+    for (unsigned i = 0; i < 40; i++) {
+        publish_news(world, i % 10 == 0 ? EVERYBODY : 0, 64);
+    }
+    shard_turn(world, shard);
+    shard_finish(world, shard);
+    assert_int_equal(shard->fanout.stats.sends, 300);
+    assert_int_equal(shard->fanout.stats.deliveries, 300 * 40);
+    assert_false(fanout_has_work(&shard->fanout));
+    audience_free(world);
+}
+
+/* More members than one turn may look at: the pass goes on in the next turns, and ends. */
+static void test_a_pass_is_budgeted(void **state)
+{
+    (void)state;
+    struct world *world = audience_new(FANOUT_VISITS_MAX + 3000, &no_history);
+    struct shard *shard = world->shards;
+    for (unsigned i = 0; i < world->peer_count; i++) {
+        if (i % 64 != 0) {
+            world->peers[i]->held = true;
+            fanout_hold(&shard->fanout, &world->peers[i]->subscriber);
+        }
+    }
+    publish_news(world, EVERYBODY, 64);
+    shard_turn(world, shard);
+    assert_int_equal(shard->fanout.stats.passes, 0);
+    shard_turn(world, shard);
+    assert_int_equal(shard->fanout.stats.passes, 1);
+    world_settle(world);
+    audience_free(world);
+}
+
+static uint32_t window_count(struct peer *peer)
+{
+    return subscriber_memberships(&peer->subscriber)[0].feed->window.count;
+}
+
+/* One pass over several turns: nobody is left out, and what came in meanwhile goes out as well. */
+static void test_a_pass_over_several_turns_leaves_nobody_out(void **state)
+{
+    (void)state;
+    struct world *world = audience_new(2 * FANOUT_SENDS_MAX + 500, &no_history);
+    struct shard *shard = world->shards;
+    publish_news(world, 0, 64);
+    shard_turn(world, shard);
+    assert_int_equal(shard->send_count, FANOUT_SENDS_MAX);
+    world_settle(world);
+    assert_int_equal(shard->total_sends, 2 * FANOUT_SENDS_MAX + 500);
+    /* Those visited first hear of the second event only by another pass. */
+    publish_news(world, 0, 64);
+    shard_turn(world, shard);
+    publish_news(world, 0, 64);
+    world_settle(world);
+    assert_int_equal(shard->fanout.stats.deliveries, 3 * (2 * FANOUT_SENDS_MAX + 500));
+    audience_free(world);
+}
+
+/* Without history, the window serves one who is blocked, up to the limit, and then tells it. */
+static void test_the_window_waits_for_those_behind(void **state)
+{
+    (void)state;
+    struct world *world = audience_new(20, &no_history);
+    struct shard *shard = world->shards;
+    struct peer *slow = world->peers[7];
+    world->sockets_take_all = true;
+    publish_news(world, 0, 64);
+    fanout_take(&shard->fanout);
+    fanout_run(&shard->fanout);
+    assert_ptr_equal(shard->sends[7].peer, slow);
+    slow->sending = false;
+    shard->short_sends++;
+    fanout_sent(&shard->fanout, 7, 0);
+    shard->sends[7] = (struct send){.bytes = {"", 0}, .hash = hash_bytes(&key, "", 0)};
+    for (unsigned i = 0; i < 50; i++) {
+        publish_news(world, 0, 64);
+        shard_turn(world, shard);
+    }
+    shard_finish(world, shard);
+    assert_true(slow->blocked);
+    assert_int_equal(slow->next, 0);
+    assert_int_equal(window_count(slow), 51);
+    world_settle(world);
+    assert_int_equal(slow->next, 51);
+    assert_int_equal(shard->fanout.stats.lapped, 0);
+    assert_int_equal(window_count(slow), 0);
+    audience_free(world);
+}
+
+/* Somebody who waits does not hold up those who came first: the budget goes round. */
+static void test_those_behind_are_served_in_turn(void **state)
+{
+    (void)state;
+    struct world *world = audience_new(3 * FANOUT_READY_MAX, &some_history);
+    struct shard *shard = world->shards;
+    for (unsigned i = 0; i < world->peer_count; i++) {
+        fanout_hold(&shard->fanout, &world->peers[i]->subscriber);
+    }
+    publish_news(world, 0, 64);
+    shard_turn(world, shard);
+    for (unsigned i = 0; i < world->peer_count; i++) {
+        fanout_release(&shard->fanout, &world->peers[i]->subscriber);
+    }
+    for (unsigned turn = 0; turn < 3; turn++) {
+        shard_turn(world, shard);
+        assert_int_equal(shard->send_count, FANOUT_READY_MAX);
+        assert_ptr_equal(shard->sends[0].peer, world->peers[turn * FANOUT_READY_MAX]);
+    }
+    world_settle(world);
+    audience_free(world);
+}
+
+static void test_due_events_are_not_quiet(void **state)
+{
+    (void)state;
+    struct world *world = audience_new(1, &no_history);
+    struct shard *shard = world->shards;
+    struct subscriber *subscriber = &world->peers[0]->subscriber;
+    assert_true(fanout_is_quiet(&shard->fanout, subscriber));
+    publish_news(world, 0, 64);
+    fanout_take(&shard->fanout);
+    assert_false(fanout_is_quiet(&shard->fanout, subscriber));
+    fanout_run(&shard->fanout);
+    assert_false(fanout_is_quiet(&shard->fanout, subscriber));
+    shard_finish(world, shard);
+    assert_true(fanout_is_quiet(&shard->fanout, subscriber));
+    audience_free(world);
+}
+
+/* A position that the hub has not reached is nobody's: such a subscriber joins at the present. */
+static void test_a_position_from_the_future_is_now(void **state)
+{
+    (void)state;
+    struct world *world = audience_new(1, &no_history);
+    struct shard *shard = world->shards;
+    struct peer *peer = world->peers[0];
+    fanout_leave(&shard->fanout, &peer->subscriber, 0);
+    struct channel_name news = name_of(0);
+    assert_int_equal(fanout_join(&shard->fanout, &peer->subscriber, &news, 1, 1000000, 0),
+                     SUBSCRIBE_DONE);
+    peer->held = true;
+    publish_news(world, 0, 64);
+    world_settle(world);
+    assert_int_equal(peer->next, 1);
+    audience_free(world);
+}
+
+/* Who resumes from long ago, on a channel where nothing has happened since, has missed nothing. */
+static void test_resuming_where_nothing_happened(void **state)
+{
+    (void)state;
+    struct world *world = audience_new(1, &no_history);
+    struct shard *shard = world->shards;
+    struct peer *peer = world->peers[0];
+    fanout_leave(&shard->fanout, &peer->subscriber, 0);
+    for (unsigned i = 0; i < 5; i++) {
+        publish_news(world, 0, 64);
+    }
+    struct channel_name third = name_of(4);
+    assert_int_equal(fanout_join(&shard->fanout, &peer->subscriber, &third, 1, 0, 0),
+                     SUBSCRIBE_DONE);
+    peer->channels[0] = 4;
+    peer->held = true;
+    world_settle(world);
+    assert_true(fanout_is_quiet(&shard->fanout, &peer->subscriber));
+    publish_news(world, 4, 64);
+    world_settle(world);
+    assert_int_equal(peer->next, 6);
+    assert_int_equal(shard->fanout.stats.lapped, 0);
+    audience_free(world);
+}
+
+/* The window cannot grow: everybody is told of the gap, those who keep up as well. */
+static void test_no_memory_for_the_window_is_a_told_gap(void **state)
+{
+    (void)state;
+    struct world *world = audience_new(50, &no_history);
+    struct shard *shard = world->shards;
+    publish_news(world, 0, 64);
+    memory_inject_failures(1, UINT32_MAX);
+    fanout_take(&shard->fanout);
+    memory_inject_failures(0, 0);
+    fanout_run(&shard->fanout);
+    assert_int_equal(shard->send_count, 0);
+    assert_int_equal(shard->fanout.stats.lapped, 50);
+    publish_news(world, 0, 64);
+    world_settle(world);
+    audience_free(world);
+}
+
+static void test_start_without_memory(void **state)
+{
+    (void)state;
+    struct sequencer_options options = {.shard_count = 1, .channel_count_max = 4};
+    struct sequencer sequencer;
+    struct queue queue;
+    struct fanout fanout;
+    unsigned failures = 0;
+    assert_int_equal(queue_init(&queue, 8), 0);
+    for (uint64_t seed = 0; seed < 200; seed++) {
+        memory_inject_failures(seed + run_seed, UINT32_MAX / 6);
+        int r = sequencer_init(&sequencer, &options);
+        if (r == 0) {
+            sequencer_attach_queue(&sequencer, 0, &queue);
+            r = fanout_init(&fanout, &sequencer, &queue, 0, 0);
+            if (r == 0) {
+                fanout_fini(&fanout);
+            }
+            sequencer_fini(&sequencer);
+        }
+        assert_true(r == 0 || r == -ENOMEM);
+        failures += r != 0;
+    }
+    memory_inject_failures(0, 0);
+    assert_in_range(failures, 1, 199);
+    queue_fini(&queue);
+}
+
+int main(void)
+{
+    run_seed = seed_of_run();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_start_without_memory),
+        cmocka_unit_test(test_a_delivery_allocates_nothing),
+        cmocka_unit_test(test_one_event_is_sent_from_the_frame_itself),
+        cmocka_unit_test(test_pending_events_go_out_in_one_send),
+        cmocka_unit_test(test_a_pass_is_budgeted),
+        cmocka_unit_test(test_a_pass_over_several_turns_leaves_nobody_out),
+        cmocka_unit_test(test_the_window_waits_for_those_behind),
+        cmocka_unit_test(test_those_behind_are_served_in_turn),
+        cmocka_unit_test(test_due_events_are_not_quiet),
+        cmocka_unit_test(test_a_position_from_the_future_is_now),
+        cmocka_unit_test(test_resuming_where_nothing_happened),
+        cmocka_unit_test(test_no_memory_for_the_window_is_a_told_gap),
+        cmocka_unit_test(test_every_subscriber_gets_its_events),
+        cmocka_unit_test(test_passes_over_many_turns),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -51,6 +51,18 @@ struct channel_name {
     struct span name; /* 1 to CHANNEL_NAME_LEN_MAX bytes; empty only for CHANNEL_BROADCAST */
 };
 
+/* Several names, on loan. */
+struct channel_names {
+    const struct channel_name *names;
+    unsigned count;
+};
+
+static inline struct channel_names channel_names(const struct channel_name *names, unsigned count)
+{
+    struct channel_names result = {names, count};
+    return result;
+}
+
 static inline struct span channel_name_of(const struct channel *channel)
 {
     return span_make(channel->name, channel->name_len);

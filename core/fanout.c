@@ -722,32 +722,31 @@ static void feeds_without_members(struct fanout *fanout, struct feed *const feed
 }
 
 enum subscribe_outcome fanout_join(struct fanout *fanout, struct subscriber *subscriber,
-                                   const struct channel_name names[], unsigned count, uint64_t from,
-                                   uint64_t now_ms)
+                                   struct channel_names names, uint64_t from, uint64_t now_ms)
 {
     CHECK(!subscriber_is_joined(subscriber));
-    CHECK(count <= SUBSCRIBER_CHANNELS_MAX);
+    CHECK(names.count <= SUBSCRIBER_CHANNELS_MAX);
     struct feed *feeds[SUBSCRIBER_CHANNELS_MAX] = {NULL};
     uint64_t sequence = 0;
     subscriber->many = NULL;
-    if (count > 1) {
-        subscriber->many = memory_calloc(count, sizeof(subscriber->many[0]));
+    if (names.count > 1) {
+        subscriber->many = memory_calloc(names.count, sizeof(subscriber->many[0]));
         if (subscriber->many == NULL) {
             return SUBSCRIBE_NO_MEMORY;
         }
     }
-    enum subscribe_outcome outcome = sequencer_subscribe(fanout->sequencer, fanout->shard, names,
-                                                         count, now_ms, feeds, &sequence);
+    enum subscribe_outcome outcome =
+        sequencer_subscribe(fanout->sequencer, fanout->shard, names, now_ms, feeds, &sequence);
     if (outcome == SUBSCRIBE_DONE) {
-        subscriber->channel_count = (uint16_t)count;
-        if (join_feeds(fanout, subscriber, feeds, count, now_ms) < 0) {
-            sequencer_unsubscribe(fanout->sequencer, feeds, count, now_ms);
+        subscriber->channel_count = (uint16_t)names.count;
+        if (join_feeds(fanout, subscriber, feeds, names.count, now_ms) < 0) {
+            sequencer_unsubscribe(fanout->sequencer, feeds, names.count, now_ms);
             outcome = SUBSCRIBE_NO_MEMORY;
         }
     }
     if (outcome != SUBSCRIBE_DONE) {
         unsigned obtained = 0;
-        while (obtained < count && feeds[obtained] != NULL) {
+        while (obtained < names.count && feeds[obtained] != NULL) {
             obtained++;
         }
         feeds_without_members(fanout, feeds, obtained, now_ms);

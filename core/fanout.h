@@ -130,8 +130,7 @@ void fanout_sends_final(struct fanout *fanout);
  * broadcast. It starts held: call fanout_release once the response head is out.
  */
 enum subscribe_outcome fanout_join(struct fanout *fanout, struct subscriber *subscriber,
-                                   const struct channel_name names[], unsigned count, uint64_t from,
-                                   uint64_t now_ms);
+                                   struct channel_names names, uint64_t from, uint64_t now_ms);
 void fanout_leave(struct fanout *fanout, struct subscriber *subscriber, uint64_t now_ms);
 
 /* Keeps events back while other bytes are on their way to the subscriber. */

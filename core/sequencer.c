@@ -307,38 +307,44 @@ static void push_to_shards(struct sequencer *sequencer, struct channel *channel,
     }
 }
 
+/* What the events of one call have in common. */
+struct commit {
+    uint64_t now_ms;
+    struct shard_set *shards; /* who is to be woken */
+    struct frame *released;   /* to be let go outside the lock */
+};
+
 static void commit_one(struct sequencer *sequencer, struct publication *publication,
-                       const struct admission *admission, uint64_t now_ms, struct shard_set *shards,
-                       struct frame **released)
+                       const struct admission *admission, struct commit *commit)
 {
     struct frame *frame = publication->frame;
     struct channel *channel = admission->channel;
     uint64_t sequence = ++sequencer->sequence;
-    frame_stamp(frame, sequencer->options.epoch, sequence, now_ms);
+    frame_stamp(frame, sequencer->options.epoch, sequence, commit->now_ms);
     publication->sequence = sequence;
     publication->subscribers = subscribers_of(sequencer, channel);
     sequencer->published++;
     if (channel == NULL) {
         tombstone_write(sequencer, admission->hash, sequence);
-        frame->next = *released;
-        *released = frame;
+        frame->next = commit->released;
+        commit->released = frame;
         return;
     }
     channel->published++;
-    channel->last_used_ms = now_ms;
+    channel->last_used_ms = commit->now_ms;
     if (channel->feed_count > 0) {
-        push_to_shards(sequencer, channel, frame, shards);
+        push_to_shards(sequencer, channel, frame, commit->shards);
     }
     if (channel->reserved > 0) {
         channel->reserved--;
         history_append(&channel->history, frame);
         sequencer->history_bytes += frame_size(frame);
-        channel_trim(sequencer, channel, now_ms, released);
+        channel_trim(sequencer, channel, commit->now_ms, &commit->released);
         size_class_update(sequencer, channel);
     } else {
         channel->history.evicted_sequence = sequence;
-        frame->next = *released;
-        *released = frame;
+        frame->next = commit->released;
+        commit->released = frame;
     }
 }
 
@@ -387,7 +393,7 @@ enum publish_outcome sequencer_publish(struct sequencer *sequencer,
         admissions[i] =
             (struct admission){.hash = sequencer_hash(sequencer, publications[i].channel)};
     }
-    struct frame *released = NULL;
+    struct commit commit = {.now_ms = now_ms, .shards = ret_shards};
     enum publish_outcome outcome = PUBLISH_DONE;
     sequencer_lock(sequencer);
     for (unsigned i = 0; i < count && outcome == PUBLISH_DONE; i++) {
@@ -395,15 +401,15 @@ enum publish_outcome sequencer_publish(struct sequencer *sequencer,
     }
     if (outcome == PUBLISH_DONE) {
         for (unsigned i = 0; i < count; i++) {
-            commit_one(sequencer, &publications[i], &admissions[i], now_ms, ret_shards, &released);
+            commit_one(sequencer, &publications[i], &admissions[i], &commit);
         }
         publish_queues(sequencer, ret_shards);
-        sequencer_evict(sequencer, &released);
+        sequencer_evict(sequencer, &commit.released);
     } else {
         admission_undo(sequencer, admissions, count);
     }
     sequencer_unlock(sequencer);
-    history_release(released);
+    history_release(commit.released);
     if (admissions != on_stack) {
         memory_free(admissions);
     }
@@ -440,17 +446,16 @@ static enum subscribe_outcome feed_obtain(struct sequencer *sequencer, unsigned 
 }
 
 enum subscribe_outcome sequencer_subscribe(struct sequencer *sequencer, unsigned shard,
-                                           const struct channel_name names[], unsigned count,
-                                           uint64_t now_ms, struct feed *ret_feeds[],
-                                           uint64_t *ret_sequence)
+                                           struct channel_names names, uint64_t now_ms,
+                                           struct feed *ret_feeds[], uint64_t *ret_sequence)
 {
     enum subscribe_outcome outcome = SUBSCRIBE_DONE;
     sequencer_lock(sequencer);
-    for (unsigned i = 0; i < count && outcome == SUBSCRIBE_DONE; i++) {
-        outcome = feed_obtain(sequencer, shard, names[i], &ret_feeds[i]);
+    for (unsigned i = 0; i < names.count && outcome == SUBSCRIBE_DONE; i++) {
+        outcome = feed_obtain(sequencer, shard, names.names[i], &ret_feeds[i]);
     }
     if (outcome == SUBSCRIBE_DONE) {
-        for (unsigned i = 0; i < count; i++) {
+        for (unsigned i = 0; i < names.count; i++) {
             ret_feeds[i]->channel->subscribers++;
             ret_feeds[i]->channel->last_used_ms = now_ms;
         }

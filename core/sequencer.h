@@ -127,9 +127,8 @@ enum subscribe_outcome { SUBSCRIBE_DONE, SUBSCRIBE_CHANNEL_LIMIT, SUBSCRIBE_NO_M
  * broadcast.
  */
 enum subscribe_outcome sequencer_subscribe(struct sequencer *sequencer, unsigned shard,
-                                           const struct channel_name names[], unsigned count,
-                                           uint64_t now_ms, struct feed *ret_feeds[],
-                                           uint64_t *ret_sequence);
+                                           struct channel_names names, uint64_t now_ms,
+                                           struct feed *ret_feeds[], uint64_t *ret_sequence);
 void sequencer_unsubscribe(struct sequencer *sequencer, struct feed *const feeds[], unsigned count,
                            uint64_t now_ms);
 

@@ -220,7 +220,7 @@ void connection_timer(struct connection *connection)
         break;
     case CONNECTION_FREE:
     case CONNECTION_CLOSED:
-        CHECK(!"a closed connection has no timer");
+        CHECK(false); /* a closed connection has no timer */
     }
 }
 
@@ -272,7 +272,8 @@ static void connection_answer(struct connection *connection, const struct http_r
         log_line(shard->log, LOG_LEVEL_DEBUG, "request", LOG_STR("method", request->method_text),
                  LOG_STR("path", request->path), LOG_U64("body_bytes", body.len));
     }
-    if (!request->keep_alive || shard->draining || (connection->flags & CONNECTION_REFUSED) != 0) {
+    if (!request->keep_alive || hub_is_draining(shard->hub) ||
+        (connection->flags & CONNECTION_REFUSED) != 0) {
         connection->flags |= CONNECTION_CLOSE_AFTER;
     }
     call_answer(connection, request, body);
@@ -619,7 +620,7 @@ void connection_flushed(struct connection *connection)
         break;
     case CONNECTION_FREE:
     case CONNECTION_CLOSED:
-        CHECK(!"a closed connection sends nothing");
+        CHECK(false); /* a closed connection sends nothing */
     }
 }
 

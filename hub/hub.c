@@ -197,7 +197,9 @@ int hub_init(struct hub *hub, struct config *config, struct buffer *problem)
 {
     struct hash_key key;
     struct cpu_list cpus;
-    *hub = (struct hub){.configs = {*config}};
+    *hub = (struct hub){
+        .configs = {*config},
+        .start = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER}};
     hub->config = &hub->configs[0];
     int r = hub_choose_cpus(hub, &cpus, problem);
     if (r < 0) {
@@ -225,9 +227,11 @@ int hub_init(struct hub *hub, struct config *config, struct buffer *problem)
     r = hub->log == NULL ? -ENOMEM : 0;
     if (r == 0) {
         r = sequencer_init(&hub->sequencer, &options);
+        hub->has_sequencer = r == 0;
     }
     if (r == 0) {
         r = address_table_init(&hub->addresses, &key, hub->connection_max);
+        hub->has_addresses = r == 0;
     }
     if (r == 0) {
         r = hub_make_shards(hub, &cpus);
@@ -241,40 +245,34 @@ int hub_init(struct hub *hub, struct config *config, struct buffer *problem)
 /* ---- Running
  * ------------------------------------------------------------------------------------------ */
 
-/* How a shard's thread tells main that it is ready, or why it is not. */
-struct start_signal {
-    pthread_mutex_t mutex;
-    pthread_cond_t changed;
-    unsigned reported;
-};
-
-struct shard_thread {
-    struct shard *shard;
-    struct start_signal *signal;
-};
-
-static void start_report(struct start_signal *signal)
+/*
+ * Tells main that this shard has opened, or could not, and waits until all have: no shard serves
+ * anybody before each of the others can be woken. Returns whether the hub runs.
+ */
+static bool start_together(struct start_signal *signal)
 {
     CHECK(pthread_mutex_lock(&signal->mutex) == 0);
     signal->reported++;
-    CHECK(pthread_cond_signal(&signal->changed) == 0);
+    CHECK(pthread_cond_broadcast(&signal->changed) == 0);
+    while (!signal->decided) {
+        CHECK(pthread_cond_wait(&signal->changed, &signal->mutex) == 0);
+    }
+    bool go = signal->go;
     CHECK(pthread_mutex_unlock(&signal->mutex) == 0);
+    return go;
 }
 
 static void *shard_main(void *argument)
 {
-    struct shard_thread thread = *(struct shard_thread *)argument;
-    struct shard *shard = thread.shard;
+    struct shard *shard = argument;
     char name[16];
     snprintf(name, sizeof(name), "shard-%u", shard->shard_index);
     pthread_setname_np(pthread_self(), name);
     if (shard->cpu >= 0 && cpu_pin((unsigned)shard->cpu) < 0) {
         shard->cpu = -1;
     }
-    int r = shard_open(shard);
-    shard->start_result = r;
-    start_report(thread.signal);
-    if (r == 0) {
+    shard->start_result = shard_open(shard);
+    if (start_together(&shard->hub->start)) {
         while (shard_turn(shard)) {
         }
     }
@@ -302,35 +300,47 @@ static void hub_log_start(struct hub *hub)
              LOG_U64("shards", hub->shard_count), LOG_U64("connections_max", hub->connection_max));
 }
 
-int hub_start(struct hub *hub, struct buffer *problem)
+/* Waits for the reports of `started` shards, then lets all of them run, or end. */
+static int start_decide(struct hub *hub, unsigned started, int result, struct buffer *problem)
 {
-    struct start_signal signal = {.mutex = PTHREAD_MUTEX_INITIALIZER,
-                                  .changed = PTHREAD_COND_INITIALIZER};
-    struct shard_thread threads[SHARD_COUNT_MAX];
-    unsigned started = 0;
-    int result = 0;
-    for (; started < hub->shard_count && result == 0; started++) {
-        struct shard *shard = hub->shards[started];
-        threads[started] = (struct shard_thread){shard, &signal};
-        result = -pthread_create(&shard->thread, NULL, shard_main, &threads[started]);
-        if (result < 0) {
-            buffer_printf(problem, "cannot start a thread: %s", strerror(-result));
-            started--;
-        }
+    struct start_signal *signal = &hub->start;
+    CHECK(pthread_mutex_lock(&signal->mutex) == 0);
+    while (signal->reported < started) {
+        CHECK(pthread_cond_wait(&signal->changed, &signal->mutex) == 0);
     }
-    CHECK(pthread_mutex_lock(&signal.mutex) == 0);
-    while (signal.reported < started) {
-        CHECK(pthread_cond_wait(&signal.changed, &signal.mutex) == 0);
-    }
-    CHECK(pthread_mutex_unlock(&signal.mutex) == 0);
     for (unsigned i = 0; i < started && result == 0; i++) {
         if (hub->shards[i]->start_result < 0) {
             result = hub->shards[i]->start_result;
             buffer_printf(problem, "shard %u cannot start: %s", i, hub->shards[i]->start_problem);
         }
     }
+    signal->decided = true;
+    signal->go = result == 0;
+    CHECK(pthread_cond_broadcast(&signal->changed) == 0);
+    CHECK(pthread_mutex_unlock(&signal->mutex) == 0);
+    return result;
+}
+
+int hub_start(struct hub *hub, struct buffer *problem)
+{
+    unsigned started = 0;
+    int result = 0;
+    while (started < hub->shard_count && result == 0) {
+        result =
+            -pthread_create(&hub->shards[started]->thread, NULL, shard_main, hub->shards[started]);
+        if (result == 0) {
+            started++;
+        } else {
+            buffer_printf(problem, "cannot start a thread: %s", strerror(-result));
+        }
+    }
+    result = start_decide(hub, started, result, problem);
     if (result == 0) {
         hub_log_start(hub);
+        return 0;
+    }
+    for (unsigned i = 0; i < started; i++) {
+        CHECK(pthread_join(hub->shards[i]->thread, NULL) == 0);
     }
     return result;
 }
@@ -349,10 +359,10 @@ void hub_drain(struct hub *hub)
         __atomic_store_n(&hub->stopping, 1, __ATOMIC_RELEASE);
         log_line(hub_log(hub), LOG_LEVEL_WARN, "stopping at once");
     } else {
+        /* Release: pairs with hub_is_draining. Whoever reads the line below finds it so. */
+        __atomic_store_n(&hub->draining, 1, __ATOMIC_RELEASE);
         log_line(hub_log(hub), LOG_LEVEL_INFO, "draining",
                  LOG_U64("seconds", hub->config->drain_seconds));
-        /* Release: pairs with hub_is_draining. */
-        __atomic_store_n(&hub->draining, 1, __ATOMIC_RELEASE);
     }
     hub_wake_all(hub);
 }
@@ -409,7 +419,7 @@ static void hub_deliver_last_mail(struct hub *hub)
     size_t delivered;
     do {
         delivered = 0;
-        for (unsigned i = 0; i < hub->shard_count; i++) {
+        for (unsigned i = 0; i < hub->shard_count && hub->shards[i] != NULL; i++) {
             delivered += mailbox_deliver_all(&hub->shards[i]->mailbox, hub->shards[i]);
         }
     } while (delivered > 0);
@@ -434,12 +444,20 @@ void hub_fini(struct hub *hub)
         }
     }
     for (unsigned i = 0; i < hub->shard_count; i++) {
-        shard_free(hub->shards[i]);
+        if (hub->shards[i] != NULL) {
+            shard_free(hub->shards[i]);
+        }
     }
-    sequencer_fini(&hub->sequencer);
-    address_table_fini(&hub->addresses);
-    log_line(hub_log(hub), LOG_LEVEL_INFO, "stopped");
-    log_stop(hub->log, HUB_LOG_STOP_MS);
+    if (hub->has_sequencer) {
+        sequencer_fini(&hub->sequencer);
+    }
+    if (hub->has_addresses) {
+        address_table_fini(&hub->addresses);
+    }
+    if (hub->log != NULL) {
+        log_line(hub_log(hub), LOG_LEVEL_INFO, "stopped");
+        log_stop(hub->log, HUB_LOG_STOP_MS);
+    }
     for (unsigned i = 0; i < HUB_CONFIG_COUNT_MAX; i++) {
         config_fini(&hub->configs[i]);
     }

@@ -35,11 +35,23 @@ struct hub_listen {
     char text[160];
 };
 
+/* How a shard's thread tells main that it is ready, or why it is not. */
+struct start_signal {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    unsigned reported; /* shards that have opened, or failed to */
+    bool decided;      /* all have reported: `go` says whether the hub runs */
+    bool go;
+};
+
 struct hub {
     struct config *config;      /* atomic pointer: the one in force */
     uint32_t config_generation; /* atomic: shards compare and move over */
     struct config configs[HUB_CONFIG_COUNT_MAX];
     struct log *log;
+    struct start_signal start;
+    bool has_sequencer; /* the next two are made */
+    bool has_addresses;
     struct sequencer sequencer;
     struct address_table addresses;
     struct shard *shards[SHARD_COUNT_MAX];
@@ -55,7 +67,10 @@ struct hub {
     uint32_t stopping;         /* atomic flag: leave at once */
 };
 
-/* Makes everything but threads. On failure returns a negative errno and a sentence in *problem. */
+/*
+ * Makes everything but threads, and takes over what `config` holds. On failure returns a negative
+ * errno and a sentence in *problem; hub_fini is due all the same.
+ */
 int hub_init(struct hub *hub, struct config *config, struct buffer *problem);
 /* Starts the shards' threads and waits until each of them accepts connections. */
 int hub_start(struct hub *hub, struct buffer *problem);
@@ -66,7 +81,7 @@ void hub_reload(struct hub *hub);
 void hub_drain(struct hub *hub);
 /* Waits for the shards to end. May run on a thread of its own beside hub_reload and hub_drain. */
 void hub_join(struct hub *hub);
-/* Frees everything, after hub_join. */
+/* Frees everything, after hub_join or after a start that failed. */
 void hub_fini(struct hub *hub);
 
 bool hub_is_draining(const struct hub *hub);

@@ -72,9 +72,11 @@ int main(int argc, char **argv)
     switch (config_load(&config, argc, argv, environ, &message)) {
     case CONFIG_EXIT_OK:
         fwrite(message.bytes, 1, message.len, stdout);
+        buffer_fini(&message);
         return fflush(stdout) == 0 ? 0 : CONFIG_EXIT_STATUS_RUNTIME;
     case CONFIG_BAD:
         fwrite(message.bytes, 1, message.len, stderr);
+        buffer_fini(&message);
         return CONFIG_EXIT_STATUS_BAD;
     case CONFIG_OK:
         break;
@@ -82,6 +84,8 @@ int main(int argc, char **argv)
     block_signals(&signals);
     if (hub_init(&hub, &config, &message) < 0 || hub_start(&hub, &message) < 0) {
         fprintf(stderr, "spate: %.*s\n", (int)message.len, message.bytes);
+        buffer_fini(&message);
+        hub_fini(&hub);
         return CONFIG_EXIT_STATUS_RUNTIME;
     }
     buffer_fini(&message);

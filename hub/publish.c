@@ -591,11 +591,11 @@ static bool batch_add(struct call *call, struct batch *batch, struct span channe
             batch->documents[batch->count] = json_incref(document);
             batch->publications[batch->count++] =
                 (struct publication){.channel = event.channel, .frame = frame};
-            free(dumped);
+            memory_free(dumped);
             return true;
         }
     }
-    free(dumped);
+    memory_free(dumped);
     return false;
 }
 

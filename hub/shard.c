@@ -251,6 +251,13 @@ static const struct fanout_handler shard_fanout_handler = {
 /* ---- One turn ---------------------------------------------------------------------------------
  */
 
+static bool connection_is_inside_event(const struct connection *connection)
+{
+    return connection->state == CONNECTION_STREAMING &&
+           (connection->subscriber.partial != NULL ||
+            (connection->subscriber.flags & SUBSCRIBER_BLOCKED) != 0);
+}
+
 /* Queues one send for each connection that has something to say and nothing under way. */
 static void shard_send_outboxes(struct shard *shard)
 {
@@ -267,6 +274,11 @@ static void shard_send_outboxes(struct shard *shard)
             connection->subscriber.turn == shard->fanout.turn) {
             /* One send per stream and turn, and this one's was an event. */
             list_append(&later, link);
+            continue;
+        }
+        if (connection_is_inside_event(connection)) {
+            /* Other bytes must not go into the middle of an event that fell short. */
+            connection_close(connection, "too slow");
             continue;
         }
         shard->control_sends[shard->control_send_count] = connection;
@@ -528,6 +540,9 @@ struct shard *shard_new(struct hub *hub, unsigned shard_index)
 
 void shard_free(struct shard *shard)
 {
+    if (shard->io != NULL) {
+        io_free(shard->io);
+    }
     fanout_fini(&shard->fanout);
     queue_fini(&shard->queue);
     mailbox_fini(&shard->mailbox);
@@ -580,8 +595,6 @@ void shard_close(struct shard *shard)
             CHECK(io_turn(shard->io, 10) == 0);
         }
     }
-    io_free(shard->io);
-    shard->io = NULL;
 }
 
 void shard_wake(struct shard *shard)

@@ -115,6 +115,7 @@ void shard_free(struct shard *shard);
 int shard_open(struct shard *shard);
 /* One turn. False when the shard has nothing left to do and the hub is stopping. */
 bool shard_turn(struct shard *shard);
+/* Stops listening. The loop itself stays until shard_free: others may still wake it. */
 void shard_close(struct shard *shard);
 
 /* Any thread. */

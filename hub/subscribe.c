@@ -123,14 +123,15 @@ static void subscription_open(struct call *call, struct subscription *subscripti
         stream_begin(call, NULL);
         return;
     }
-    if (shard->draining) {
+    if (hub_is_draining(shard->hub)) {
         response_not_now(call, "This hub is shutting down; try another one, or again shortly.");
         return;
     }
     struct subscriber *subscriber = &connection->subscriber;
     subscriber->view = connection->minor_version == 0 ? FRAME_RAW : FRAME_CHUNKED;
-    switch (fanout_join(&shard->fanout, subscriber, subscription->channels,
-                        subscription->channel_count, FANOUT_FROM_NOW, shard->wall_ms)) {
+    switch (fanout_join(&shard->fanout, subscriber,
+                        channel_names(subscription->channels, subscription->channel_count),
+                        FANOUT_FROM_NOW, shard->wall_ms)) {
     case SUBSCRIBE_CHANNEL_LIMIT:
         response_not_now(call, "This hub has as many channels as it may.");
         return;

@@ -253,19 +253,6 @@ test('a broadcast reaches every subscriber once', async ({ hub }) => {
     }
 });
 
-test('an Idempotency-Key answers the same and delivers once', async ({ hub }) => {
-    const stream = await hub.subscribe('/sse/once');
-    const headers = { ...TEXT, 'Idempotency-Key': 'key-1' };
-    const first = await post(hub, '/publish/once', 'a', headers);
-    const second = await post(hub, '/publish/once', 'a', headers);
-    assert.equal(first.status, 200);
-    assert.equal(second.status, 200);
-    assert.deepEqual(second.json, first.json);
-    await hub.publish('once', 'marker');
-    await stream.received(2);
-    assert.deepEqual(stream.data, ['a', 'marker']);
-});
-
 /* Who may publish. */
 
 const SECRET = 'correct-horse-battery-staple';

@@ -241,8 +241,9 @@ static void peer_join(struct world *world, struct shard *shard)
         from = sequence - random_below(&world->random, min_u64(ago, sequence) + 1);
     }
     peer->place = world->peer_count;
-    enum subscribe_outcome outcome = fanout_join(&shard->fanout, &peer->subscriber, names,
-                                                 peer->channel_count, from, world->now_ms);
+    enum subscribe_outcome outcome =
+        fanout_join(&shard->fanout, &peer->subscriber, channel_names(names, peer->channel_count),
+                    from, world->now_ms);
     if (outcome != SUBSCRIBE_DONE) {
         assert_true(outcome == SUBSCRIBE_NO_MEMORY ? world->setup->failure_one_in > 0
                                                    : world->setup->channel_max > 0);

@@ -205,9 +205,9 @@ static struct world *audience_new(unsigned count, const struct history_limits *h
         assert_non_null(peer);
         *peer = (struct peer){.world = world, .shard = world->shards, .place = i};
         peer->channel_count = 1;
-        assert_int_equal(
-            fanout_join(&world->shards->fanout, &peer->subscriber, &news, 1, FANOUT_FROM_NOW, 0),
-            SUBSCRIBE_DONE);
+        assert_int_equal(fanout_join(&world->shards->fanout, &peer->subscriber,
+                                     channel_names(&news, 1), FANOUT_FROM_NOW, 0),
+                         SUBSCRIBE_DONE);
         world->peers[world->peer_count++] = peer;
         fanout_release(&world->shards->fanout, &peer->subscriber);
     }
@@ -413,8 +413,9 @@ static void test_a_position_from_the_future_is_now(void **state)
     struct peer *peer = world->peers[0];
     fanout_leave(&shard->fanout, &peer->subscriber, 0);
     struct channel_name news = name_of(0);
-    assert_int_equal(fanout_join(&shard->fanout, &peer->subscriber, &news, 1, 1000000, 0),
-                     SUBSCRIBE_DONE);
+    assert_int_equal(
+        fanout_join(&shard->fanout, &peer->subscriber, channel_names(&news, 1), 1000000, 0),
+        SUBSCRIBE_DONE);
     peer->held = true;
     publish_news(world, 0, 64);
     world_settle(world);
@@ -434,7 +435,7 @@ static void test_resuming_where_nothing_happened(void **state)
         publish_news(world, 0, 64);
     }
     struct channel_name third = name_of(4);
-    assert_int_equal(fanout_join(&shard->fanout, &peer->subscriber, &third, 1, 0, 0),
+    assert_int_equal(fanout_join(&shard->fanout, &peer->subscriber, channel_names(&third, 1), 0, 0),
                      SUBSCRIBE_DONE);
     peer->channels[0] = 4;
     peer->held = true;

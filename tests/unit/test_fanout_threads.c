@@ -144,8 +144,8 @@ static void peer_join(struct shard *shard, struct peer *peer)
     for (unsigned i = 0; i < peer->count; i++) {
         peer->names[i] = name_of((first + i) % PUBLISHERS);
     }
-    CHECK(fanout_join(&shard->fanout, &peer->subscriber, peer->names, peer->count, FANOUT_FROM_NOW,
-                      1) == SUBSCRIBE_DONE);
+    CHECK(fanout_join(&shard->fanout, &peer->subscriber, channel_names(peer->names, peer->count),
+                      FANOUT_FROM_NOW, 1) == SUBSCRIBE_DONE);
     fanout_release(&shard->fanout, &peer->subscriber);
 }
 

@@ -383,9 +383,9 @@ static void step_subscribe(struct model *model, struct subscriber_model *subscri
     bool may_fail = one_in(&model->random, 4);
     uint64_t sequence = 0;
     memory_inject_failures(random_next(&model->random), may_fail ? UINT32_MAX / 4 : 0);
-    enum subscribe_outcome outcome =
-        sequencer_subscribe(&model->sequencer, subscriber->shard, names, subscriber->count,
-                            model->now_ms, subscriber->feeds, &sequence);
+    enum subscribe_outcome outcome = sequencer_subscribe(
+        &model->sequencer, subscriber->shard, channel_names(names, subscriber->count),
+        model->now_ms, subscriber->feeds, &sequence);
     memory_inject_failures(0, 0);
     assert_true(outcome != SUBSCRIBE_NO_MEMORY || may_fail);
     /* Also of a refused one, the feeds that were made are the shard's to detach. */

@@ -65,7 +65,7 @@ static void test_a_broadcast_has_every_connection(void **state)
     assert_int_equal(sequencer_init(&sequencer, &options), 0);
     struct channel_name everybody = {CHANNEL_BROADCAST, {NULL, 0}};
     assert_int_equal(publish(&sequencer, everybody, 50, true), PUBLISH_NO_SUBSCRIBER);
-    assert_int_equal(sequencer_subscribe(&sequencer, 0, NULL, 0, 0, NULL, &sequence),
+    assert_int_equal(sequencer_subscribe(&sequencer, 0, channel_names(NULL, 0), 0, NULL, &sequence),
                      SUBSCRIBE_DONE);
     assert_int_equal(publish(&sequencer, everybody, 50, true), PUBLISH_DONE);
     sequencer_unsubscribe(&sequencer, NULL, 0, 0);
@@ -79,8 +79,9 @@ static bool is_lapped(struct sequencer *sequencer, struct channel_name name, uin
     struct feed *feed = NULL;
     struct frame *frames[1];
     uint64_t sequence;
-    assert_int_equal(sequencer_subscribe(sequencer, 0, &name, 1, 5, &feed, &sequence),
-                     SUBSCRIBE_DONE);
+    assert_int_equal(
+        sequencer_subscribe(sequencer, 0, channel_names(&name, 1), 5, &feed, &sequence),
+        SUBSCRIBE_DONE);
     struct history_read read = {
         .feeds = &feed,
         .feed_count = 1,

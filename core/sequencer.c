@@ -566,18 +566,18 @@ enum read_outcome sequencer_read(struct sequencer *sequencer, struct history_rea
 
 /* ---- Looking and housekeeping -------------------------------------------------------------- */
 
-bool sequencer_walk(struct sequencer *sequencer, uint64_t *after, bool *started, unsigned limit,
+bool sequencer_walk(struct sequencer *sequencer, struct channel_walk *walk, unsigned limit,
                     void (*visit)(void *context, const struct channel_info *info), void *context)
 {
     struct table_node *node = NULL;
     sequencer_lock(sequencer);
     for (unsigned i = 0; i < limit; i++) {
-        node = table_next(&sequencer->channels, *after, !*started);
+        node = table_next(&sequencer->channels, walk->after, !walk->started);
         if (node == NULL) {
             break;
         }
-        *started = true;
-        *after = node->hash;
+        walk->started = true;
+        walk->after = node->hash;
         node = table_find(&sequencer->channels, node->hash);
         for (; node != NULL; node = table_find_next(node)) {
             const struct channel *channel = container_of(node, struct channel, node);
@@ -593,7 +593,7 @@ bool sequencer_walk(struct sequencer *sequencer, uint64_t *after, bool *started,
             visit(context, &info);
         }
     }
-    bool more = table_next(&sequencer->channels, *after, !*started) != NULL;
+    bool more = table_next(&sequencer->channels, walk->after, !walk->started) != NULL;
     sequencer_unlock(sequencer);
     return more;
 }

@@ -176,7 +176,13 @@ struct channel_info {
     uint64_t retained_bytes;
 };
 
-bool sequencer_walk(struct sequencer *sequencer, uint64_t *after, bool *started, unsigned limit,
+/* Where a walk is; zeroed to begin with the first channel. */
+struct channel_walk {
+    uint64_t after; /* hash of the last channel visited */
+    bool started;   /* false: `after` is not set, the very first hash counts too */
+};
+
+bool sequencer_walk(struct sequencer *sequencer, struct channel_walk *walk, unsigned limit,
                     void (*visit)(void *context, const struct channel_info *info), void *context);
 
 /* Forgets what a channel retains. False if there is no such channel. */

@@ -303,6 +303,9 @@ bool config_tokens_parse(struct config *config, struct span text, const char *wh
 {
     size_t at = 0;
     uint32_t line = 0;
+    if (text.bytes == NULL) {
+        text = span_of("");
+    }
     do {
         line++;
         const char *newline = text.len > at ? memchr(text.bytes + at, '\n', text.len - at) : NULL;

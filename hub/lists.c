@@ -18,11 +18,10 @@ enum {
 /* A list on its way out: where it is, and how much may follow. */
 struct list_state {
     struct hash_key key;
-    uint64_t after; /* hash of the last item written */
-    bool started;   /* false: `after` is not set, the very first hash counts too */
-    bool any;       /* something has been written */
-    uint64_t left;  /* items that may still be written */
-    char client[];  /* delete_client: whom, terminated */
+    struct channel_walk walk; /* by the hashes of the items; of clients, too */
+    bool any;                 /* something has been written */
+    uint64_t left;            /* items that may still be written */
+    char client[];            /* delete_client: whom, terminated */
 };
 
 struct list_query {
@@ -126,8 +125,8 @@ static void clients_work(struct errand_part *part)
 {
     const struct list_state *state = part->errand->context;
     struct shard *shard = part->shard;
-    uint64_t after = state->after;
-    bool inclusive = !state->started;
+    uint64_t after = state->walk.after;
+    bool inclusive = !state->walk.started;
     unsigned count = 0;
     while (count < LIST_CLIENTS_PER_ROUND) {
         struct table_node *node = table_next(&shard->clients, after, inclusive);
@@ -224,8 +223,8 @@ static void clients_done(struct errand *errand)
     buffer_init(&page, LIST_PAGE_BYTES_MAX);
     clients_merge(errand, last, &page);
     page.failed |= failed;
-    state->after = last;
-    state->started = true;
+    state->walk.after = last;
+    state->walk.started = true;
     more &= state->left > 0;
     if (!more) {
         buffer_append_string(&page, state->any ? "]\n" : "[]\n");
@@ -255,8 +254,8 @@ void list_clients(struct call *call)
     }
     struct list_state *state = errand->context;
     if (list.after.bytes != NULL) {
-        state->after = shard_hash_id(call->shard, list.after);
-        state->started = true;
+        state->walk.after = shard_hash_id(call->shard, list.after);
+        state->walk.started = true;
     }
     errand->work = clients_work;
     errand->done = clients_done;
@@ -380,7 +379,7 @@ static void channels_done(struct errand *errand)
     struct buffer page;
     buffer_init(&page, LIST_PAGE_BYTES_MAX);
     struct channels_page out = {state, &page};
-    bool more = sequencer_walk(&errand->origin->hub->sequencer, &state->after, &state->started,
+    bool more = sequencer_walk(&errand->origin->hub->sequencer, &state->walk,
                                LIST_CHANNELS_PER_TURN, channels_visit, &out);
     more &= state->left > 0;
     if (!more) {
@@ -412,8 +411,8 @@ void list_channels(struct call *call)
     struct list_state *state = errand->context;
     if (list.after.bytes != NULL) {
         struct channel_name name = {CHANNEL_PUBLIC, list.after};
-        state->after = sequencer_hash(&call->shard->hub->sequencer, name);
-        state->started = true;
+        state->walk.after = sequencer_hash(&call->shard->hub->sequencer, name);
+        state->walk.started = true;
     }
     errand->work = channels_work;
     errand->done = channels_done;

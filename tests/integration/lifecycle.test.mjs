@@ -71,11 +71,13 @@ test('SIGTERM: streams end with a retry, what is under way is answered, exit 0',
         await hub.publish('drain', 'last words');
         hub.signal('SIGTERM');
         await hub.logged(/drain/i);
-        probe.send(requestText('GET', '/readyz'));
+        await until('/readyz being 503', async () => {
+            probe.send(requestText('GET', '/readyz'));
+            return (await probe.response()).status === 503;
+        });
         browser.send(requestText('GET', '/sse/drain', SSE));
         other.send(requestText('GET', '/sse/drain'));
         publisher.send('lf');
-        assert.equal((await probe.response()).status, 503);
         await assertComeBackLater(browser);
         await assertUnavailable(other);
         const answer = await publisher.response();

@@ -187,14 +187,13 @@ static void visit_channel(void *context, const struct channel_info *info)
 static uint64_t walk_all(struct model *model)
 {
     uint64_t count = 0;
-    uint64_t after = 0;
-    bool started = false;
+    struct channel_walk walk = {0};
     for (unsigned i = 0; i < CHANNELS; i++) {
         model->channels[i].seen = false;
     }
     unsigned limit = 1 + (unsigned)random_below(&model->random, 4);
     unsigned pages = 0;
-    while (sequencer_walk(&model->sequencer, &after, &started, limit, visit_channel, model)) {
+    while (sequencer_walk(&model->sequencer, &walk, limit, visit_channel, model)) {
         assert_true(++pages <= CHANNELS);
     }
     for (unsigned i = 0; i < CHANNELS; i++) {

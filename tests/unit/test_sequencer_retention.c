@@ -178,9 +178,8 @@ static void visit_size(void *context, const struct channel_info *info)
 static struct sizes all_sizes(struct sequencer *sequencer)
 {
     struct sizes sizes = {.sum = 0};
-    uint64_t after = 0;
-    bool started = false;
-    while (sequencer_walk(sequencer, &after, &started, 7, visit_size, &sizes)) {
+    struct channel_walk walk = {0};
+    while (sequencer_walk(sequencer, &walk, 7, visit_size, &sizes)) {
     }
     return sizes;
 }

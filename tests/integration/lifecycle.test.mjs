@@ -405,6 +405,20 @@ test('connections beyond the limit are told to come back',
         assert.ok(streams.every((stream) => !stream.ended));
     });
 
+test('connections that ask for nothing make room for those that do',
+    { hub: { args: ['--connections-max', '4', '--shards', '1'] } }, async ({ hub }) => {
+        const stream = await hub.subscribe('/sse/room');
+        const silent = [await hub.connect(), await hub.connect(), await hub.connect()];
+        silent[1].send('GET /health HT');
+        const wire = await hub.connect();
+        wire.send(requestText('GET', '/health'));
+        assert.equal((await wire.response()).status, 200);
+        await until('the oldest silent one is gone', async () => silent[0].ended);
+        assert.ok(!silent[2].ended);
+        await hub.publish('room', 'still here');
+        await stream.received(1);
+    });
+
 test('one address may have only so many connections',
     { hub: { args: ['--connections-per-address-max', '2', '--shards', '2'] } }, async ({ hub }) => {
         await hub.subscribe('/sse/address');

@@ -7,8 +7,11 @@
 #include "hub/response.h"
 #include "hub/routes.h"
 
-/* Which methods a route knows. HEAD goes with GET, OPTIONS with everything. */
-enum { ROUTE_GET = 1, ROUTE_POST = 2, ROUTE_DELETE = 4 };
+/*
+ * Which methods a route knows. HEAD goes with a GET that only looks, never with one that publishes;
+ * OPTIONS goes with everything.
+ */
+enum { ROUTE_GET = 1, ROUTE_POST = 2, ROUTE_DELETE = 4, ROUTE_GET_ACTS = 8 };
 
 struct route {
     unsigned methods;
@@ -22,8 +25,8 @@ static const struct route routes[] = {
     {ROUTE_GET, {"stream", "*"}, subscribe_client},
     {ROUTE_POST, {"publish", "*"}, publish_channel},
     {ROUTE_POST, {"publish"}, publish_query},
-    {ROUTE_GET | ROUTE_POST, {"publish", "status", "*"}, publish_status_all},
-    {ROUTE_GET | ROUTE_POST, {"publish", "*", "status", "*"}, publish_status},
+    {ROUTE_GET_ACTS | ROUTE_POST, {"publish", "status", "*"}, publish_status_all},
+    {ROUTE_GET_ACTS | ROUTE_POST, {"publish", "*", "status", "*"}, publish_status},
     {ROUTE_GET, {"health"}, look_health},
     {ROUTE_GET, {"livez"}, look_health},
     {ROUTE_GET, {"readyz"}, look_ready},
@@ -132,6 +135,7 @@ static unsigned method_bit(enum http_method method)
 {
     switch (method) {
     case HTTP_GET:
+        return ROUTE_GET | ROUTE_GET_ACTS;
     case HTTP_HEAD:
         return ROUTE_GET;
     case HTTP_POST:
@@ -149,10 +153,10 @@ static unsigned method_bit(enum http_method method)
 
 static const char *methods_text(unsigned methods)
 {
-    static const char *const texts[8] = {
+    static const char *const texts[16] = {
         [ROUTE_GET] = "GET, HEAD",
         [ROUTE_POST] = "POST",
-        [ROUTE_GET | ROUTE_POST] = "GET, HEAD, POST",
+        [ROUTE_GET_ACTS | ROUTE_POST] = "GET, POST",
         [ROUTE_DELETE] = "DELETE",
         [ROUTE_GET | ROUTE_DELETE] = "GET, HEAD, DELETE",
     };
@@ -199,7 +203,7 @@ static void call_route(struct call *call)
         methods |= routes[i].methods;
     }
     const struct config_alias *alias = methods == 0 ? alias_find(call) : NULL;
-    if (alias != NULL && bit == ROUTE_GET) {
+    if (alias != NULL && (bit & ROUTE_GET) != 0) {
         subscribe_alias(call, alias->channel);
         return;
     }

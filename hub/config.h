@@ -44,13 +44,6 @@ enum {
     CONFIG_CPU_COUNT_MAX = 1024,
 };
 
-/* The order is the order of the words in the table. */
-enum config_slow_policy {
-    CONFIG_SLOW_POLICY_CATCH_UP,   /* a lagging subscriber reads from the history at its own pace */
-    CONFIG_SLOW_POLICY_SKIP,       /* it jumps to the newest event and is told what it missed */
-    CONFIG_SLOW_POLICY_DISCONNECT, /* it is cut, and resumes by Last-Event-ID */
-};
-
 /* Terminated strings on the heap, owned by the config. */
 struct config_list {
     char **items;
@@ -101,13 +94,11 @@ struct config {
     uint32_t keepalive_seconds;
     uint32_t connections_max;             /* 0: as many as the descriptors allow */
     uint32_t connections_per_address_max; /* 0: no limit */
-    uint32_t max_connection_seconds;      /* 0: no limit */
     uint32_t channels_max;
     uint32_t channel_idle_seconds;
     uint32_t subscriptions_max; /* channels of one connection */
     uint32_t name_bytes_max;
     uint32_t batch_count_max;
-    uint32_t idempotency_seconds;
 
     /* Streams and their history. */
     uint32_t heartbeat_seconds;
@@ -117,8 +108,6 @@ struct config {
     uint32_t history_seconds;
     uint64_t history_total_bytes; /* of all channels */
     uint64_t lag_bytes_max;
-    uint32_t lag_seconds;
-    uint32_t slow_policy; /* enum config_slow_policy */
 
     /* The kernel's side. */
     uint32_t queue_length; /* of a shard's queue; a power of two */

@@ -16,11 +16,6 @@ static_assert(LOG_LEVEL_DEBUG == 0 && LOG_LEVEL_INFO == 1 && LOG_LEVEL_WARN == 2
 static const char *const log_format_words[] = {"logfmt", "json", NULL};
 static_assert(LOG_FORMAT_LOGFMT == 0 && LOG_FORMAT_JSON == 1, "order of log_format_words");
 
-static const char *const slow_policy_words[] = {"catch-up", "skip", "disconnect", NULL};
-static_assert(CONFIG_SLOW_POLICY_CATCH_UP == 0 && CONFIG_SLOW_POLICY_SKIP == 1 &&
-                  CONFIG_SLOW_POLICY_DISCONNECT == 2,
-              "order of slow_policy_words");
-
 #define FIELD(field)                                                                               \
     .offset = (uint32_t)offsetof(struct config, field),                                            \
     .field_size = (uint32_t)sizeof(((struct config *)NULL)->field)
@@ -61,7 +56,7 @@ static const struct config_option options[] = {
     {.name = "shards",
      .kind = CONFIG_KIND_COUNT,
      .initial = "0",
-     .max = 1024,
+     .max = 256,
      .value_name = "N",
      .help = "Threads, each with its own event loop; 0 is one per CPU",
      FIELD(shards)},
@@ -70,7 +65,7 @@ static const struct config_option options[] = {
      .initial = "",
      .value_name = "LIST",
      .check = config_check_cpus,
-     .help = "CPUs to pin the shards to, such as 0-3,8; without it they are not pinned",
+     .help = "CPUs to pin the shards to, such as 0-3,8; by default all that the process may use",
      FIELD(cpus)},
     {.name = "io",
      .kind = CONFIG_KIND_CHOICE,
@@ -146,23 +141,14 @@ static const struct config_option options[] = {
      FIELD(heartbeat_seconds)},
     NUMBER(retry_ms, CONFIG_KIND_MILLISECONDS, CONFIG_RELOADS, "3000", 1, 3600000, "MS",
            "Mean of the reconnection time told to clients; each gets its own, so that they spread"),
-    COUNT(history_count, CONFIG_RELOADS, "1000", 0, 100000000,
+    COUNT(history_count, 0, "1000", 0, 100000000,
           "Events kept per channel for those who reconnect"),
-    BYTES(history_bytes, CONFIG_RELOADS, "1MiB", 0, 64 * GIB, "Bytes kept per channel"),
-    SECONDS(history_seconds, CONFIG_RELOADS, "300", 0, YEAR, "Age at which an event is forgotten"),
-    BYTES(history_total_bytes, CONFIG_RELOADS, "256MiB", 0, 1024 * GIB,
-          "Bytes kept over all channels; the oldest go first"),
-    BYTES(lag_bytes_max, CONFIG_RELOADS, "1MiB", 4 * KIB, 64 * GIB,
-          "How far a subscriber may be behind before the slow policy applies"),
-    SECONDS(lag_seconds, CONFIG_RELOADS, "30", 1, DAY, "The same in time"),
-    {.name = "slow_policy",
-     .kind = CONFIG_KIND_CHOICE,
-     .flags = CONFIG_RELOADS,
-     .initial = "catch-up",
-     .words = slow_policy_words,
-     .value_name = "POLICY",
-     .help = "What becomes of a subscriber that is too slow",
-     FIELD(slow_policy)},
+    BYTES(history_bytes, 0, "1MiB", 0, 64 * GIB, "Bytes kept per channel"),
+    SECONDS(history_seconds, 0, "300", 0, YEAR, "Age at which an event is forgotten"),
+    BYTES(history_total_bytes, 0, "256MiB", 0, 1024 * GIB,
+          "Bytes kept over all channels; the greediest channel gives its oldest"),
+    BYTES(lag_bytes_max, 0, "1MiB", 4 * KIB, 64 * GIB,
+          "Bytes that a shard keeps of a channel for subscribers that are behind"),
 
     {.group = "Limits",
      .name = "connections_max",
@@ -174,12 +160,10 @@ static const struct config_option options[] = {
      FIELD(connections_max)},
     COUNT(connections_per_address_max, CONFIG_RELOADS, "0", 0, 100000000,
           "Connections from one address; 0 is no limit, as is right behind a proxy"),
-    SECONDS(max_connection_seconds, CONFIG_RELOADS, "0", 0, YEAR,
-            "Age at which a stream is ended, to reconnect elsewhere; 0 is never"),
-    COUNT(channels_max, CONFIG_RELOADS, "1000000", 1, 100000000, "Channels in all"),
-    SECONDS(channel_idle_seconds, CONFIG_RELOADS, "60", 1, YEAR,
+    COUNT(channels_max, 0, "1000000", 1, 100000000, "Channels in all"),
+    SECONDS(channel_idle_seconds, 0, "60", 1, YEAR,
             "A channel without subscribers and history is forgotten after this long"),
-    COUNT(subscriptions_max, CONFIG_RELOADS, "128", 1, 4096, "Channels of one connection"),
+    COUNT(subscriptions_max, CONFIG_RELOADS, "128", 1, 1024, "Channels of one connection"),
     COUNT(name_bytes_max, CONFIG_RELOADS, "255", 1, 255, "Length of a channel's or client's name"),
     BYTES(head_bytes_max, 0, "16KiB", KIB, MIB, "Size of a request head"),
     BYTES(body_bytes_max, CONFIG_RELOADS, "1MiB", 1, 256 * MIB, "Size of a request body"),
@@ -188,8 +172,6 @@ static const struct config_option options[] = {
     SECONDS(keepalive_seconds, CONFIG_RELOADS, "75", 0, DAY,
             "Time that a connection may idle between requests"),
     COUNT(batch_count_max, CONFIG_RELOADS, "1000", 1, 100000, "Events of one batch"),
-    SECONDS(idempotency_seconds, CONFIG_RELOADS, "300", 0, DAY,
-            "How long an Idempotency-Key is remembered; 0 is not at all"),
 
     {.group = "Kernel and queues",
      .name = "queue_length",

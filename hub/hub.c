@@ -21,6 +21,9 @@ enum {
     HUB_FEED_BYTES_MAX = 64 * 1024 * 1024,
     HUB_LOG_STOP_MS = 1000,
     HUB_RELOAD_WAIT_MS = 2000,
+    /* An address in use is tried again for a second before it is an error. */
+    HUB_LISTEN_RETRIES = 20,
+    HUB_LISTEN_RETRY_US = 50000,
 };
 
 uint64_t hub_wall_ms(void)
@@ -143,6 +146,56 @@ static int hub_choose_cpus(struct hub *hub, struct cpu_list *cpus, struct buffer
     return 0;
 }
 
+static int hub_listen_add(struct hub *hub, const struct listener_address *address,
+                          const struct listener_options *options, const char **ret_problem)
+{
+    struct hub_listen *listen = &hub->listens[hub->listen_count];
+    if (hub->listen_count == HUB_LISTEN_COUNT_MAX) {
+        *ret_problem = "there are more than 32 listening addresses";
+        return -EINVAL;
+    }
+    int r = listener_open(address, options, hub->shard_count, listen->fds, ret_problem);
+    /* The kernel takes a moment to let go of the sockets of a hub that was killed. */
+    for (unsigned i = 0; i < HUB_LISTEN_RETRIES && r == -EADDRINUSE; i++) {
+        usleep(HUB_LISTEN_RETRY_US);
+        r = listener_open(address, options, hub->shard_count, listen->fds, ret_problem);
+    }
+    if (r == 0) {
+        hub->listen_count++;
+        listener_describe(listen->fds[0], listen->text, sizeof(listen->text));
+        listen->is_local = strncmp(listen->text, "unix:", 5) == 0;
+        listen->is_inherited = address->family == LISTENER_FAMILY_INHERITED;
+    }
+    return r;
+}
+
+/* One --listen value: an address, or `systemd` for all sockets that were handed over. */
+static int hub_listen_on(struct hub *hub, const char *text, const struct listener_options *options,
+                         struct buffer *problem)
+{
+    const char *why = NULL;
+    struct listener_address address;
+    int first = 0;
+    int r = listener_parse(text, &address, &why);
+    unsigned inherited = 0;
+    if (r == 0 && address.family == LISTENER_FAMILY_INHERITED) {
+        inherited = listener_inherited(&first);
+    }
+    if (r == 0 && inherited == 0) {
+        r = hub_listen_add(hub, &address, options, &why);
+    }
+    for (unsigned i = 0; i < inherited && r == 0; i++) {
+        r = listener_from_inherited(first + (int)i, &address, &why);
+        if (r == 0) {
+            r = hub_listen_add(hub, &address, options, &why);
+        }
+    }
+    if (r < 0) {
+        buffer_printf(problem, "cannot listen on %s: %s", text, why != NULL ? why : strerror(-r));
+    }
+    return r;
+}
+
 static int hub_open_listeners(struct hub *hub, struct buffer *problem)
 {
     const struct config *config = hub->config;
@@ -157,26 +210,10 @@ static int hub_open_listeners(struct hub *hub, struct buffer *problem)
         .unix_mode = 0660,
     };
     for (uint32_t i = 0; i < config->listen.count; i++) {
-        const char *text = config->listen.items[i];
-        const char *why = NULL;
-        struct listener_address address;
-        struct hub_listen *listen = &hub->listens[hub->listen_count];
-        if (hub->listen_count == HUB_LISTEN_COUNT_MAX) {
-            buffer_printf(problem, "more than %d listening addresses", HUB_LISTEN_COUNT_MAX);
-            return -EINVAL;
-        }
-        int r = listener_parse(text, &address, &why);
-        if (r == 0) {
-            r = listener_open(&address, &options, hub->shard_count, listen->fds, &why);
-        }
+        int r = hub_listen_on(hub, config->listen.items[i], &options, problem);
         if (r < 0) {
-            buffer_printf(problem, "cannot listen on %s: %s", text,
-                          why != NULL ? why : strerror(-r));
             return r;
         }
-        hub->listen_count++;
-        listen->is_local = address.family == LISTENER_FAMILY_UNIX;
-        listener_describe(listen->fds[0], listen->text, sizeof(listen->text));
     }
     return 0;
 }
@@ -439,7 +476,7 @@ void hub_fini(struct hub *hub)
         for (unsigned j = 0; j < hub->shard_count; j++) {
             close(hub->listens[i].fds[j]);
         }
-        if (hub->listens[i].is_local) {
+        if (hub->listens[i].is_local && !hub->listens[i].is_inherited) {
             unlink(hub->listens[i].text + strlen("unix:"));
         }
     }

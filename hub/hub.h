@@ -31,7 +31,8 @@ enum {
 /* One address as all shards listen on it. */
 struct hub_listen {
     int fds[SHARD_COUNT_MAX];
-    bool is_local; /* a Unix socket: publishing needs no network address to be trusted */
+    bool is_local;     /* a Unix socket: publishing needs no network address to be trusted */
+    bool is_inherited; /* handed over: its file is not ours to remove */
     char text[160];
 };
 

@@ -614,10 +614,9 @@ static bool batch_parse(struct call *call, struct batch *batch, struct span chan
             return false;
         }
         json_error_t error;
-        json_t *document = json_loadb(line.bytes, line.len,
-                                      JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL |
-                                          JSON_DECODE_INT_AS_REAL,
-                                      &error);
+        json_t *document =
+            json_loadb(line.bytes, line.len,
+                       JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
         if (document == NULL) {
             response_problem(call, 422, "Line %u of the batch is not JSON: %s.", batch->count + 1,
                              error.text);

@@ -54,8 +54,9 @@ static void uring_receive(struct uring *uring, struct io_stream *stream)
     if (io_stream_has(stream, IO_STREAM_RECEIVING | IO_STREAM_QUEUED)) {
         return;
     }
+    CHECK(!io_stream_has(stream, IO_STREAM_HELD));
     struct uring_buffer *buffer = uring->buffer_free;
-    if (buffer == NULL || io_stream_has(stream, IO_STREAM_HELD)) {
+    if (buffer == NULL) {
         uring_queue(uring, stream);
         return;
     }

@@ -253,6 +253,30 @@ test('a broadcast reaches every subscriber once', async ({ hub }) => {
     }
 });
 
+test('HEAD never publishes', async ({ hub }) => {
+    const stream = await hub.subscribe('/stream/head');
+    for (const path of ['/publish/head/status/x', '/publish/status/x']) {
+        const response = await hub.request('HEAD', path);
+        assert.equal(response.status, 405);
+        assert.equal(response.get('allow'), 'GET, POST, OPTIONS');
+    }
+    await hub.publish('broadcast', 'marker');
+    await stream.received(1);
+    assert.deepEqual(stream.data, ['marker']);
+});
+
+test('a batch keeps numbers as they are, and its retry', async ({ hub }) => {
+    const stream = await hub.subscribe('/sse/numbers');
+    const response = await hub.request('POST', '/publish/numbers', {
+        headers: { 'Content-Type': 'application/x-ndjson' },
+        body: '{"data":{"n":1,"x":1.5},"retry":2500}\n',
+    });
+    assert.equal(response.status, 200);
+    await stream.received(1);
+    assert.deepEqual(stream.data, ['{"n":1,"x":1.5}']);
+    assert.ok(stream.retries.some(({ retry }) => retry === 2500));
+});
+
 /* Who may publish. */
 
 const SECRET = 'correct-horse-battery-staple';

@@ -121,7 +121,7 @@ static void test_defaults(void **state)
     assert_int_equal(config->retry_ms, 3000);
     assert_int_equal(config->history_total_bytes, 268435456);
     assert_int_equal(config->queue_length, 65536);
-    assert_int_equal(config->slow_policy, CONFIG_SLOW_POLICY_CATCH_UP);
+    assert_int_equal(config->log_level, LOG_LEVEL_INFO);
     assert_int_equal(config->tokens.count, 0);
     assert_int_equal(config->cpu_count, 0);
     assert_int_equal(config->cors_origin.count, 1);
@@ -445,7 +445,7 @@ static void test_print_round_trip(void **state)
     file_write(fixture->token_file, "topsecret\n");
     char **arguments =
         ARGUMENTS("--publish-token-file", fixture->token_file, "--check-config", "--shards=3",
-                  "--alias=/a=b \"c\" # d", "--history-bytes=12345", "--slow-policy=skip");
+                  "--alias=/a=b \"c\" # d", "--history-bytes=12345", "--log-level=debug");
     assert_int_equal(load(fixture, arguments, VARIABLES("SPATE_RETRY_MS=77")), CONFIG_EXIT_OK);
     assert_message(fixture, "# --shards\n");
     assert_message(fixture, "# SPATE_RETRY_MS\n");
@@ -459,7 +459,7 @@ static void test_print_round_trip(void **state)
     assert_int_equal(fixture->config.shards, 3);
     assert_int_equal(fixture->config.retry_ms, 77);
     assert_int_equal(fixture->config.history_bytes, 12345);
-    assert_int_equal(fixture->config.slow_policy, CONFIG_SLOW_POLICY_SKIP);
+    assert_int_equal(fixture->config.log_level, LOG_LEVEL_DEBUG);
     assert_true(span_is(fixture->config.aliases[0].channel, "b \"c\" # d"));
     assert_int_equal(fixture->config.tokens.count, 1);
 

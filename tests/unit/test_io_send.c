@@ -148,6 +148,30 @@ static void test_send_to_a_full_socket(void **state)
     world_free(world);
 }
 
+/* Closing does not wait for a peer that never reads. */
+static void test_close_of_a_full_socket(void **state)
+{
+    enum { SIZE = 8 * 1000 * 1000 };
+    const struct variant *variant = *state;
+    struct world *world = world_new_with(variant, &variant->options, 8 * 1024);
+    char *bytes = calloc(1, SIZE);
+    assert_non_null(bytes);
+    world_connect_start(world, 1, 4 * 1024);
+    WORLD_UNTIL(world, world->accepts == 1);
+    struct peer *peer = &world->peers[0];
+    do {
+        peer_send(world, peer, bytes, SIZE);
+        world_turn(world, -1);
+    } while (peer->sent > 0);
+    io_watch_writable(world->io, &peer->stream);
+    world_turn(world, 0);
+    peer_close(world, peer);
+    WORLD_UNTIL(world, peer->closes == 1);
+    assert_int_equal(peer->writables, 0);
+    free(bytes);
+    world_free(world);
+}
+
 /* Far more sends in one turn than the ring has places, all silent, all complete. */
 static void test_many_sends_in_one_turn(void **state)
 {
@@ -486,6 +510,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_short_sends),
         cmocka_unit_test(test_send_to_a_full_socket),
+        cmocka_unit_test(test_close_of_a_full_socket),
         cmocka_unit_test(test_many_sends_in_one_turn),
         cmocka_unit_test(test_many_short_sends_in_one_turn),
         cmocka_unit_test(test_send_from_sent),

@@ -335,6 +335,9 @@ static inline int world_listen_fd(uint16_t *ret_port, int send_buffer)
     socklen_t len = sizeof(address);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0);
+    /* The many connections of earlier tests may still be in TIME_WAIT on any port. */
+    int one = 1;
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)), 0);
     if (send_buffer > 0) {
         assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof(send_buffer)),
                          0);
@@ -502,6 +505,8 @@ static inline void world_free(struct world *world)
     world->hooks = (struct hooks){0};
     for (uint32_t i = 0; i < world->peer_count; i++) {
         struct peer *peer = &world->peers[i];
+        /* First, so that the closing leaves no TIME_WAIT on either side. */
+        peer_reset(peer);
         if (io_stream_is_open(&peer->stream)) {
             peer_close(world, peer);
         }
@@ -512,9 +517,6 @@ static inline void world_free(struct world *world)
     WORLD_UNTIL(world, world->closes == world->accepts);
     WORLD_UNTIL(world, io_listener_is_idle(&world->listener));
     assert_null(world->listener.backend);
-    for (uint32_t i = 0; i < world->peer_count; i++) {
-        peer_reset(&world->peers[i]);
-    }
     assert_int_equal(io_stats_of(world->io)->accepts, world->accepts + world->rejects);
     io_free(world->io);
     (void)close(world->listener.fd);

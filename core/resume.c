@@ -42,36 +42,32 @@ static uint64_t first_after(const struct sources *sources, uint64_t position)
     return first;
 }
 
-/* Walks all histories backwards together, newest first, `count` events or to the earliest. */
+static uint64_t count_after(const struct sources *sources, uint64_t position)
+{
+    uint64_t count = 0;
+    for (unsigned i = 0; i < sources->count; i++) {
+        count += sources->histories[i]->count - history_find(sources->histories[i], position);
+    }
+    return count;
+}
+
+/*
+ * The earliest position with at most `count` events behind it. Searched by halves, because a count
+ * that somebody outside chose must not hold the lock for as long as it says.
+ */
 static uint64_t last_events(const struct sources *sources, uint64_t count, uint64_t newest)
 {
-    uint32_t left[SUBSCRIBER_CHANNELS_MAX + 1];
-    uint64_t position = newest;
-    uint64_t limit = earliest(sources);
-    for (unsigned i = 0; i < sources->count; i++) {
-        left[i] = sources->histories[i]->count;
-    }
-    for (; count > 0; count--) {
-        uint64_t best = 0;
-        unsigned best_source = 0;
-        for (unsigned i = 0; i < sources->count; i++) {
-            if (left[i] > 0) {
-                uint64_t sequence = history_at(sources->histories[i], left[i] - 1)->sequence;
-                if (sequence > best) {
-                    best = sequence;
-                    best_source = i;
-                }
-            }
+    uint64_t low = earliest(sources);
+    uint64_t high = newest;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        if (count_after(sources, middle) <= count) {
+            high = middle;
+        } else {
+            low = middle + 1;
         }
-        /* Behind `limit` another channel's events are missing: an order with holes is no history.
-         */
-        if (best <= limit) {
-            break;
-        }
-        left[best_source]--;
-        position = best - 1;
     }
-    return position;
+    return low;
 }
 
 /* Index of the first frame published at or after `since_ms`, which the clock may have stepped

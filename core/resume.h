@@ -5,8 +5,7 @@
  * right after it has joined its channels, while it is still held, the answer is exact: everything
  * after the position that is retained will be replayed, everything newer comes live, nothing twice.
  *
- * Threads: any; takes the sequencer's lock once, for O(channels * log events) or, for RESUME_LAST,
- * O(channels + events asked for).
+ * Threads: any; takes the sequencer's lock once, for O(channels * log^2 events).
  */
 #ifndef SPATE_CORE_RESUME_H
 #define SPATE_CORE_RESUME_H

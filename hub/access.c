@@ -53,8 +53,18 @@ void access_set_cors(struct call *call)
     call->cors_len = (size_t)len;
 }
 
+/* A proxy on this machine speaks for others, who are not local. */
+static bool call_is_forwarded(const struct call *call)
+{
+    return call_field(call, "Forwarded").bytes != NULL ||
+           call_field(call, "X-Forwarded-For").bytes != NULL;
+}
+
 static bool call_is_local(const struct call *call)
 {
+    if (call_is_forwarded(call)) {
+        return false;
+    }
     return (call->connection->flags & CONNECTION_LOCAL_SOCKET) != 0 ||
            address_is_local(&call->connection->address);
 }
@@ -78,6 +88,17 @@ static bool origin_is_own(const struct call *call, struct span origin)
 static bool host_is_loopback(struct span host)
 {
     static const char *const names[] = {"localhost", "127.0.0.1", "[::1]"};
+    if (host.len == 0) {
+        return true; /* HTTP/1.0 without Host: no browser */
+    }
+    size_t digits = 0;
+    while (digits < host.len && strchr("0123456789.", host.bytes[digits]) != NULL) {
+        digits++;
+    }
+    if (digits > 4 && memcmp(host.bytes, "127.", 4) == 0 &&
+        (digits == host.len || host.bytes[digits] == ':')) {
+        return true;
+    }
     for (size_t i = 0; i < countof(names); i++) {
         size_t len = strlen(names[i]);
         if (host.len >= len && span_is_nocase(span_make(host.bytes, len), names[i]) &&
@@ -93,7 +114,6 @@ static bool origin_is_foreign(const struct call *call)
 {
     struct span origin = call_field(call, "Origin");
     struct span site = call_field(call, "Sec-Fetch-Site");
-    bool from_page = origin.bytes != NULL || site.bytes != NULL;
     if (call->config->publish_from_any_origin ||
         (origin.bytes != NULL && origin_is_listed(call, origin))) {
         return false;
@@ -102,11 +122,7 @@ static bool origin_is_foreign(const struct call *call)
         !span_is_nocase(site, "none")) {
         return true;
     }
-    if (origin.bytes != NULL && !origin_is_own(call, origin)) {
-        return true;
-    }
-    bool is_protected = call->config->tokens.count == 0;
-    return from_page && is_protected && !host_is_loopback(call->request->host);
+    return origin.bytes != NULL && !origin_is_own(call, origin);
 }
 
 static bool token_equal(struct span given, struct span expected)
@@ -153,6 +169,18 @@ bool access_may_publish(struct call *call)
         return false;
     }
     if (call->config->tokens.count == 0) {
+        bool is_socket = (call->connection->flags & CONNECTION_LOCAL_SOCKET) != 0;
+        /* A browser says where a POST comes from, but a GET may come from any page unmarked. */
+        bool from_page = call->request->method == HTTP_GET ||
+                         call_field(call, "Origin").bytes != NULL ||
+                         call_field(call, "Sec-Fetch-Site").bytes != NULL;
+        if (call_is_local(call) && !is_socket && from_page &&
+            !host_is_loopback(call->request->host)) {
+            response_problem(call, 403,
+                             "Without a publish token, publish to localhost or 127.0.0.1 by that "
+                             "name: a page elsewhere could give this machine another one.");
+            return false;
+        }
         if (call_is_local(call)) {
             return true;
         }

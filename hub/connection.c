@@ -170,6 +170,14 @@ static void connection_heartbeat(struct connection *connection)
         shard_count(&shard->stats.heartbeats, 1);
         connection_write_chunk(connection, span_of(":\n\n"));
         idle_ms = 0;
+    } else if (idle_ms >= interval_ms) {
+        uint64_t limit_ms = (uint64_t)shard->config->user_timeout_seconds * 1000;
+        if (limit_ms > 0 && idle_ms >= limit_ms) {
+            shard_count(&shard->stats.slow_disconnects, 1);
+            connection_close(connection, "too slow");
+            return;
+        }
+        idle_ms = 0;
     }
     if (connection->state == CONNECTION_STREAMING) {
         connection_set_timer(connection, interval_ms - min_u64(idle_ms, interval_ms - 1));
@@ -198,6 +206,9 @@ static void reading_timer(struct connection *connection)
         connection_close(connection, "client does not read");
     } else if (connection->exchange != NULL) {
         connection_refuse(connection, &slow);
+        if (connection->state == CONNECTION_READING) {
+            connection_set_timer(connection, CONNECTION_LINGER_MS);
+        }
     } else {
         connection_close(connection, connection->requests == 0 ? "no request" : "idle");
     }
@@ -460,11 +471,18 @@ static void connection_stash(struct connection *connection, struct span input)
     }
 }
 
+/* Between two requests, with more unsent answers than a client should be owed. */
+static bool connection_is_full(const struct connection *connection)
+{
+    return connection->exchange == NULL && connection->outbox != NULL &&
+           connection->outbox->data.len > CONNECTION_OUT_PAUSE_BYTES;
+}
+
 static void connection_input(struct connection *connection, struct span input)
 {
     uint32_t requests_before = connection->requests;
     while (input.len > 0 && connection->state == CONNECTION_READING &&
-           (connection->flags & CONNECTION_CLOSE_AFTER) == 0) {
+           (connection->flags & CONNECTION_CLOSE_AFTER) == 0 && !connection_is_full(connection)) {
         size_t used = connection_input_piece(connection, input);
         input = span_make(input.bytes + used, input.len - used);
     }
@@ -472,7 +490,9 @@ static void connection_input(struct connection *connection, struct span input)
         return;
     }
     if (input.len > 0) {
-        if (connection->state == CONNECTION_WAITING) {
+        bool closing = (connection->flags & CONNECTION_CLOSE_AFTER) != 0;
+        if (connection->state == CONNECTION_WAITING ||
+            (connection->state == CONNECTION_READING && !closing)) {
             connection_stash(connection, input);
         } else {
             /* Closing with unread input would reset the connection under the answer. */
@@ -483,9 +503,8 @@ static void connection_input(struct connection *connection, struct span input)
         return;
     }
     connection_update_timer(connection, requests_before);
-    bool pause =
-        connection->outbox != NULL && connection->outbox->data.len > CONNECTION_OUT_PAUSE_BYTES;
-    if (pause || (connection->flags & CONNECTION_CLOSE_AFTER) != 0) {
+    if (input.len > 0 || connection_is_full(connection) ||
+        (connection->flags & CONNECTION_CLOSE_AFTER) != 0) {
         connection->flags |= CONNECTION_READ_STOPPED;
         io_read_stop(connection->shard->io, &connection->stream);
     }
@@ -534,6 +553,19 @@ void connection_wait(struct connection *connection)
     connection_set_timer(connection, (uint64_t)connection->shard->config->keepalive_seconds * 1000);
 }
 
+/* Input that was put aside is looked at as if it came now. */
+static void connection_replay(struct connection *connection)
+{
+    struct exchange *exchange = connection->exchange;
+    if (exchange != NULL && exchange->head_len == 0) {
+        struct buffer stashed = exchange->head;
+        buffer_init(&exchange->head, 0);
+        exchange_free(connection);
+        connection_input(connection, buffer_span(&stashed));
+        buffer_fini(&stashed);
+    }
+}
+
 void connection_resume(struct connection *connection)
 {
     CHECK(connection->state == CONNECTION_WAITING);
@@ -544,16 +576,11 @@ void connection_resume(struct connection *connection)
     if (connection->outbox == NULL) {
         connection_flushed(connection);
     }
-    struct exchange *exchange = connection->exchange;
     if (connection->state != CONNECTION_READING) {
         return;
     }
-    if (exchange != NULL) {
-        struct buffer stashed = exchange->head;
-        buffer_init(&exchange->head, 0);
-        exchange_free(connection);
-        connection_input(connection, buffer_span(&stashed));
-        buffer_fini(&stashed);
+    if (connection->exchange != NULL) {
+        connection_replay(connection);
     } else {
         connection_update_timer(connection, connection->requests);
     }
@@ -608,6 +635,7 @@ void connection_flushed(struct connection *connection)
         } else if ((connection->flags & CONNECTION_READ_STOPPED) != 0) {
             connection->flags &= (uint16_t)~CONNECTION_READ_STOPPED;
             io_read_start(shard->io, &connection->stream);
+            connection_replay(connection);
         }
         break;
     case CONNECTION_WAITING:

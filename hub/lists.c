@@ -83,14 +83,13 @@ static void list_fini(struct errand *errand)
     memory_free(errand->context);
 }
 
-/* Begins an errand for the call, with a state. NULL: the refusal has been sent. */
+/* Begins an errand for the call, with a state. NULL without memory. */
 static struct errand *list_errand(struct call *call, const struct list_query *list, size_t extra)
 {
     struct list_state *state = list_state_new(list, extra);
     struct errand *errand = state == NULL ? NULL : errand_new(call->connection);
     if (errand == NULL) {
         memory_free(state);
-        response_problem(call, 503, "This hub is out of memory.");
         return NULL;
     }
     errand->context = state;
@@ -135,9 +134,16 @@ static void clients_work(struct errand_part *part)
         }
         after = node->hash;
         inclusive = false;
+        struct span previous = {NULL, 0};
         for (node = table_find(&shard->clients, after); node != NULL;
              node = table_find_next(node)) {
-            struct span id = connection_id(container_of(node, struct connection, by_id));
+            const struct connection *connection = container_of(node, struct connection, by_id);
+            struct span id = connection_id(connection);
+            bool is_named = (connection->flags & CONNECTION_NAMED) != 0;
+            if (is_named && previous.bytes != NULL && span_equal(id, previous)) {
+                continue; /* many connections of one client are one item */
+            }
+            previous = is_named ? id : previous;
             struct client_item item = {.hash = after, .len = (uint32_t)id.len};
             buffer_append(&part->result, &item, sizeof(item));
             buffer_append_span(&part->result, id);
@@ -248,8 +254,13 @@ void list_clients(struct call *call)
         response_begin(call, RESPONSE_JSON, span_of("Cache-Control: no-store\r\n"));
         return;
     }
+    response_begin(call, RESPONSE_JSON, span_of("Cache-Control: no-store\r\n"));
+    if (call->connection->state != CONNECTION_READING) {
+        return; /* no memory for it */
+    }
     struct errand *errand = list_errand(call, &list, 0);
     if (errand == NULL) {
+        connection_close(call->connection, "no memory");
         return;
     }
     struct list_state *state = errand->context;
@@ -259,7 +270,6 @@ void list_clients(struct call *call)
     }
     errand->work = clients_work;
     errand->done = clients_done;
-    response_begin(call, RESPONSE_JSON, span_of("Cache-Control: no-store\r\n"));
     errand_go(errand);
 }
 
@@ -332,6 +342,7 @@ void delete_client(struct call *call)
     struct list_query none = {.limit = 0};
     struct errand *errand = list_errand(call, &none, client.len);
     if (errand == NULL) {
+        response_problem(call, 503, "This hub is out of memory.");
         return;
     }
     struct list_state *state = errand->context;
@@ -404,8 +415,13 @@ void list_channels(struct call *call)
         response_begin(call, RESPONSE_JSON, span_of("Cache-Control: no-store\r\n"));
         return;
     }
+    response_begin(call, RESPONSE_JSON, span_of("Cache-Control: no-store\r\n"));
+    if (call->connection->state != CONNECTION_READING) {
+        return; /* no memory for it */
+    }
     struct errand *errand = list_errand(call, &list, 0);
     if (errand == NULL) {
+        connection_close(call->connection, "no memory");
         return;
     }
     struct list_state *state = errand->context;
@@ -416,7 +432,6 @@ void list_channels(struct call *call)
     }
     errand->work = channels_work;
     errand->done = channels_done;
-    response_begin(call, RESPONSE_JSON, span_of("Cache-Control: no-store\r\n"));
     errand_go(errand);
 }
 

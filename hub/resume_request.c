@@ -206,7 +206,7 @@ void resume_write_gap(struct connection *connection, const char *reason, struct 
         append_id(&text, connection, first_available);
         buffer_append_string(&text, "\"}\n\n");
     }
-    if (text.failed) {
+    if (text.failed && connection->state != CONNECTION_CLOSED) {
         connection_close(connection, "no memory");
     } else {
         connection_write_chunk(connection, buffer_span(&text));

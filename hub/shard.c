@@ -52,7 +52,8 @@ static bool shard_admit(struct shard *shard, const struct address *address, uint
     }
     /* Relaxed: a count that is compared with a limit; it orders nothing. */
     uint32_t count = __atomic_load_n(&hub->connection_count, __ATOMIC_RELAXED);
-    if (count >= hub->connection_max && !shard_evict_half_open(shard)) {
+    if (*ret_flags != CONNECTION_REFUSED && count >= hub->connection_max &&
+        !shard_evict_half_open(shard)) {
         *ret_flags |= CONNECTION_REFUSED;
     }
     if ((*ret_flags & CONNECTION_REFUSED) == 0) {

@@ -149,10 +149,13 @@ static void subscription_open(struct call *call, struct subscription *subscripti
     struct resume_request *resume = &subscription->resume;
     resume_request_apply(resume, call);
     stream_begin(call, resume->gap);
+    if (connection->state != CONNECTION_STREAMING) {
+        return; /* no memory for it */
+    }
     /* A comment goes out at once, so that proxies and clients see the stream begin. */
     connection_write_chunk(connection, span_of(": spate\n\n"));
     response_stream_retry(connection);
-    if (resume->gap != NULL) {
+    if (resume->gap != NULL && connection->state == CONNECTION_STREAMING) {
         shard_count(&shard->stats.gaps, 1);
         resume_write_gap(connection, resume->gap, resume->last_event_id, resume->first_available);
     }

@@ -379,3 +379,16 @@ test(`a publisher that leaves in the middle of a body publishes nothing`, async 
     await stream.received(1);
     assert.deepEqual(stream.data, ['whole']);
 });
+
+/* More answers than one client is owed at a time: the rest of its requests wait, none is lost. */
+test('a flood of pipelined requests is answered in full and in order', async ({ hub }) => {
+    const wire = await hub.connect();
+    const count = 1500;
+    const one = requestText('GET', '/stats');
+    wire.send(one.repeat(count));
+    for (let i = 0; i < count; i++) {
+        assert.equal((await wire.response()).status, 200);
+    }
+    wire.send(requestText('GET', '/health'));
+    assert.equal((await wire.response()).json.status, 'ok');
+});

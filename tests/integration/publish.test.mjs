@@ -253,6 +253,22 @@ test('a broadcast reaches every subscriber once', async ({ hub }) => {
     }
 });
 
+test('without a token, a name that is not this machine publishes nothing', async ({ hub }) => {
+    const stream = await hub.subscribe('/sse/rebound');
+    for (const host of ['evil.example', 'evil.example:8080', '127.0.0.1.evil.example', 'localhost.evil']) {
+        const response = await hub.request('GET', '/publish/status/x', { headers: { Host: host } });
+        assert.equal(response.status, 403, host);
+    }
+    const proxied = await hub.request('POST', '/publish/rebound', {
+        headers: { ...TEXT, 'X-Forwarded-For': '192.0.2.1' },
+        body: 'x',
+    });
+    assert.equal(proxied.status, 401);
+    await hub.publish('rebound', 'marker');
+    await stream.received(1);
+    assert.deepEqual(stream.data, ['marker']);
+});
+
 test('HEAD never publishes', async ({ hub }) => {
     const stream = await hub.subscribe('/stream/head');
     for (const path of ['/publish/head/status/x', '/publish/status/x']) {

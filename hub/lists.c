@@ -110,6 +110,40 @@ static void list_write(struct errand *errand, const struct buffer *page, bool en
     }
 }
 
+/* Writes one page and goes on to the next, or ends the list. Takes over the page's memory. */
+static void list_page(struct errand *errand, struct buffer *page, bool more)
+{
+    const struct list_state *state = errand->context;
+    more &= state->left > 0;
+    if (!more) {
+        buffer_append_string(page, state->any ? "]\n" : "[]\n");
+    }
+    list_write(errand, page, !more);
+    buffer_fini(page);
+    if (more && errand->connection != NULL) {
+        errand_go(errand);
+    } else {
+        errand_end(errand);
+    }
+}
+
+/* Reads the query, writes the head, and makes the errand. NULL: there is no more to answer. */
+static struct errand *list_begin(struct call *call, struct list_query *list)
+{
+    if (!list_read_query(call, list)) {
+        return NULL;
+    }
+    response_begin(call, RESPONSE_JSON, span_of("Cache-Control: no-store\r\n"));
+    if (call->head_only || call->connection->state != CONNECTION_READING) {
+        return NULL; /* HEAD; or the head found no memory, and the connection is closed */
+    }
+    struct errand *errand = list_errand(call, list, 0);
+    if (errand == NULL) {
+        connection_close(call->connection, "no memory");
+    }
+    return errand;
+}
+
 /* ---- Clients
  * ------------------------------------------------------------------------------------------ */
 
@@ -231,36 +265,14 @@ static void clients_done(struct errand *errand)
     page.failed |= failed;
     state->walk.after = last;
     state->walk.started = true;
-    more &= state->left > 0;
-    if (!more) {
-        buffer_append_string(&page, state->any ? "]\n" : "[]\n");
-    }
-    list_write(errand, &page, !more);
-    buffer_fini(&page);
-    if (more && errand->connection != NULL) {
-        errand_go(errand);
-    } else {
-        errand_end(errand);
-    }
+    list_page(errand, &page, more);
 }
 
 void list_clients(struct call *call)
 {
     struct list_query list;
-    if (!list_read_query(call, &list)) {
-        return;
-    }
-    if (call->head_only) {
-        response_begin(call, RESPONSE_JSON, span_of("Cache-Control: no-store\r\n"));
-        return;
-    }
-    response_begin(call, RESPONSE_JSON, span_of("Cache-Control: no-store\r\n"));
-    if (call->connection->state != CONNECTION_READING) {
-        return; /* no memory for it */
-    }
-    struct errand *errand = list_errand(call, &list, 0);
+    struct errand *errand = list_begin(call, &list);
     if (errand == NULL) {
-        connection_close(call->connection, "no memory");
         return;
     }
     struct list_state *state = errand->context;
@@ -392,36 +404,14 @@ static void channels_done(struct errand *errand)
     struct channels_page out = {state, &page};
     bool more = sequencer_walk(&errand->origin->hub->sequencer, &state->walk,
                                LIST_CHANNELS_PER_TURN, channels_visit, &out);
-    more &= state->left > 0;
-    if (!more) {
-        buffer_append_string(&page, state->any ? "]\n" : "[]\n");
-    }
-    list_write(errand, &page, !more);
-    buffer_fini(&page);
-    if (more && errand->connection != NULL) {
-        errand_go(errand);
-    } else {
-        errand_end(errand);
-    }
+    list_page(errand, &page, more);
 }
 
 void list_channels(struct call *call)
 {
     struct list_query list;
-    if (!list_read_query(call, &list)) {
-        return;
-    }
-    if (call->head_only) {
-        response_begin(call, RESPONSE_JSON, span_of("Cache-Control: no-store\r\n"));
-        return;
-    }
-    response_begin(call, RESPONSE_JSON, span_of("Cache-Control: no-store\r\n"));
-    if (call->connection->state != CONNECTION_READING) {
-        return; /* no memory for it */
-    }
-    struct errand *errand = list_errand(call, &list, 0);
+    struct errand *errand = list_begin(call, &list);
     if (errand == NULL) {
-        connection_close(call->connection, "no memory");
         return;
     }
     struct list_state *state = errand->context;

@@ -467,8 +467,8 @@ static void check_read(struct model *model, const struct reader *reader,
     for (; i < model->event_count && count < read->frame_count_max && bytes < read->bytes_max;
          i++) {
         const struct event *event = &model->events[i];
-        if (event->sequence > read->after && event->sequence <= read->upto &&
-            event->retained && reader_wants(reader, event)) {
+        if (event->sequence > read->after && event->sequence <= read->upto && event->retained &&
+            reader_wants(reader, event)) {
             assert_true(count < read->ret_count);
             assert_int_equal(read->frames[count]->sequence, event->sequence);
             assert_int_equal(frame_size(read->frames[count]), event->size);

@@ -142,13 +142,30 @@ static void tombstone_write(struct sequencer *sequencer, uint64_t hash, uint64_t
     *tombstone = (struct tombstone){hash, evicted_sequence};
 }
 
+/* What a channel of this name may retain. */
+static const struct history_limits *limits_of(const struct sequencer *sequencer,
+                                              struct channel_name name)
+{
+    for (unsigned i = 0; name.kind == CHANNEL_PUBLIC && i < sequencer->options.history_rule_count;
+         i++) {
+        const struct history_rule *rule = &sequencer->options.history_rules[i];
+        size_t len = rule->prefix.len;
+        if (rule->is_whole
+                ? span_equal(rule->prefix, name.name)
+                : name.name.len >= len && memcmp(name.name.bytes, rule->prefix.bytes, len) == 0) {
+            return &rule->limits;
+        }
+    }
+    return &sequencer->options.history;
+}
+
 static struct channel *channel_make(struct sequencer *sequencer, struct channel_name name,
                                     uint64_t hash)
 {
     struct channel *channel =
         channel_new(name, sequencer->options.shard_count, tombstone_read(sequencer, hash));
     if (channel != NULL) {
-        channel->limits = &sequencer->options.history;
+        channel->limits = limits_of(sequencer, name);
         table_add(&sequencer->channels, &channel->node, hash);
     }
     return channel;
@@ -264,7 +281,8 @@ static enum publish_outcome admit_one(struct sequencer *sequencer, struct public
     if (publication->needs_subscriber && subscribers_of(sequencer, channel) == 0) {
         return PUBLISH_NO_SUBSCRIBER;
     }
-    bool retained = history_is_enabled(&sequencer->options.history);
+    bool retained = history_is_enabled(
+        channel != NULL ? channel->limits : limits_of(sequencer, publication->channel));
     if (channel == NULL && retained) {
         if (sequencer->channels.count >= sequencer->options.channel_count_max) {
             return PUBLISH_CHANNEL_LIMIT;

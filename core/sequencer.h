@@ -45,7 +45,9 @@ struct sequencer_options {
     struct hash_key hash_key;
     uint64_t channel_count_max;
     uint64_t channel_idle_ms;
-    struct history_limits history;    /* of a channel */
+    struct history_limits history;            /* of a channel that no rule names */
+    const struct history_rule *history_rules; /* the first that fits counts; on loan for good */
+    unsigned history_rule_count;
     uint64_t history_total_bytes_max; /* of all channels together */
     uint64_t feed_bytes_max;  /* events of one channel under way to one shard's subscribers */
     uint64_t queue_bytes_max; /* events under way to one shard */

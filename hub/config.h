@@ -56,6 +56,14 @@ struct config_alias {
     struct span channel;
 };
 
+/* One item of `history_rule`; the pattern points into that item. */
+struct config_history_rule {
+    struct span pattern; /* a name, or the beginning of names and a `*` */
+    uint64_t count;
+    uint64_t bytes;
+    uint64_t seconds;
+};
+
 enum config_source {
     CONFIG_SOURCE_DEFAULT,
     CONFIG_SOURCE_FILE,
@@ -106,7 +114,8 @@ struct config {
     uint32_t history_count; /* events of one channel */
     uint64_t history_bytes; /* of one channel */
     uint32_t history_seconds;
-    uint64_t history_total_bytes; /* of all channels */
+    uint64_t history_total_bytes;    /* of all channels */
+    struct config_list history_rule; /* "pattern=count/bytes/seconds" */
     uint64_t lag_bytes_max;
 
     /* The kernel's side. */

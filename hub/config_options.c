@@ -147,6 +147,14 @@ static const struct config_option options[] = {
     SECONDS(history_seconds, 0, "300", 0, YEAR, "Age at which an event is forgotten"),
     BYTES(history_total_bytes, 0, "256MiB", 0, 1024 * GIB,
           "Bytes kept over all channels; the greediest channel gives its oldest"),
+    {.name = "history_rule",
+     .kind = CONFIG_KIND_MAP,
+     .initial = "",
+     .value_name = "NAME=EVENTS/BYTES/AGE",
+     .check = config_check_history_rule,
+     .help = "What the channels of a name keep instead, such as chat.*=100/1MiB/1h; the first rule "
+             "that fits counts, and 0/0/0 keeps nothing",
+     FIELD(history_rule)},
     BYTES(lag_bytes_max, 0, "1MiB", 4 * KIB, 64 * GIB,
           "Bytes that a shard keeps of a channel for subscribers that are behind"),
 

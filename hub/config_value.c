@@ -488,3 +488,48 @@ const char *config_check_alias(const char *text)
     }
     return NULL;
 }
+
+/* ---- Rules of history ------------------------------------------------------------------------ */
+
+/* One of the three numbers of a rule: in the units and the range of the option of its own. */
+static bool history_number(const char *name, struct span text, uint64_t *ret_number)
+{
+    struct buffer problem;
+    buffer_init(&problem, 1024);
+    bool ok = number_parse(config_option_find(span_of(name)), text, ret_number, &problem);
+    buffer_fini(&problem);
+    return ok;
+}
+
+const char *config_history_rule_parse(const char *text, struct config_history_rule *ret_rule)
+{
+    /* From behind: the name may hold anything, the numbers neither of the two. */
+    const char *equals = strrchr(text, '=');
+    if (equals == NULL || equals == text || equals - text > 256) {
+        return "must be NAME=EVENTS/BYTES/AGE, such as chat.*=100/1MiB/1h";
+    }
+    const char *first = strchr(equals, '/');
+    const char *second = first == NULL ? NULL : strchr(first + 1, '/');
+    if (second == NULL) {
+        return "needs three limits: NAME=EVENTS/BYTES/AGE, such as chat.*=100/1MiB/1h";
+    }
+    ret_rule->pattern = span_make(text, (size_t)(equals - text));
+    if (!history_number("history_count", span_make(equals + 1, (size_t)(first - equals - 1)),
+                        &ret_rule->count)) {
+        return "has a number of events that cannot be read or is out of range";
+    }
+    if (!history_number("history_bytes", span_make(first + 1, (size_t)(second - first - 1)),
+                        &ret_rule->bytes)) {
+        return "has a number of bytes that cannot be read or is out of range";
+    }
+    if (!history_number("history_seconds", span_of(second + 1), &ret_rule->seconds)) {
+        return "has an age that cannot be read or is out of range";
+    }
+    return NULL;
+}
+
+const char *config_check_history_rule(const char *text)
+{
+    struct config_history_rule rule;
+    return config_history_rule_parse(text, &rule);
+}

@@ -9,6 +9,7 @@
 
 #include "core/base/memory.h"
 #include "core/event_id.h"
+#include "hub/config_value.h"
 #include "hub/shard.h"
 #include "net/cpu.h"
 
@@ -102,6 +103,30 @@ static int hub_draw_secrets(struct hub *hub, struct hash_key *key)
     return 0;
 }
 
+/*
+ * The rules of which channel keeps what. Their names point into the first configuration, which a
+ * reload may free: they are copied, and stay for the life of the hub.
+ */
+static int hub_make_history_rules(struct hub *hub)
+{
+    const struct config_list *items = &hub->config->history_rule;
+    for (uint32_t i = 0; i < items->count; i++) {
+        struct config_history_rule rule;
+        CHECK(config_history_rule_parse(items->items[i], &rule) == NULL);
+        char *name = memory_copy(rule.pattern);
+        if (name == NULL) {
+            return -ENOMEM;
+        }
+        bool is_prefix = rule.pattern.bytes[rule.pattern.len - 1] == '*';
+        hub->history_rules[i] = (struct history_rule){
+            .prefix = span_make(name, rule.pattern.len - is_prefix),
+            .is_whole = !is_prefix,
+            .limits = {(uint32_t)rule.count, rule.bytes, rule.seconds * 1000},
+        };
+    }
+    return 0;
+}
+
 static struct sequencer_options sequencer_options_from(const struct hub *hub,
                                                        const struct hash_key *key)
 {
@@ -115,6 +140,8 @@ static struct sequencer_options sequencer_options_from(const struct hub *hub,
         .history = {.count_max = config->history_count,
                     .bytes_max = config->history_bytes,
                     .age_ms_max = (uint64_t)config->history_seconds * 1000},
+        .history_rules = hub->history_rules,
+        .history_rule_count = config->history_rule.count,
         .history_total_bytes_max = config->history_total_bytes,
         .feed_bytes_max = HUB_FEED_BYTES_MAX,
         .queue_bytes_max = HUB_QUEUE_BYTES_MAX,
@@ -261,7 +288,7 @@ int hub_init(struct hub *hub, struct config *config, struct buffer *problem)
     };
     struct sequencer_options options = sequencer_options_from(hub, &key);
     hub->log = log_new(&log_options);
-    r = hub->log == NULL ? -ENOMEM : 0;
+    r = hub->log == NULL ? -ENOMEM : hub_make_history_rules(hub);
     if (r == 0) {
         r = sequencer_init(&hub->sequencer, &options);
         hub->has_sequencer = r == 0;
@@ -487,6 +514,9 @@ void hub_fini(struct hub *hub)
     }
     if (hub->has_sequencer) {
         sequencer_fini(&hub->sequencer);
+    }
+    for (unsigned i = 0; i < countof(hub->history_rules); i++) {
+        memory_free((char *)hub->history_rules[i].prefix.bytes);
     }
     if (hub->has_addresses) {
         address_table_fini(&hub->addresses);

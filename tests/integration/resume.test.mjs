@@ -234,3 +234,16 @@ test('several channels: a gap in one does not take from the others',
         await all.when('the last event', () => all.data.at(-1) === 'live');
         assert.deepEqual(all.data, ['before', 'q0', ...names(26, 30), 'q1', 'live']);
     });
+
+test('rules say what the channels of a name keep',
+    { hub: { args: ['--history-rule', 'chat.*=3/1MiB/1h', '--history-rule', 'plain=0/0/0s',
+        '--history-rule', 'chat.long=9/1MiB/1h'] } }, async ({ hub }) => {
+        for (const [channel, kept] of [['chat.a', 3], ['chat.long', 3], ['chat', 10], ['plain', 0],
+            ['plainer', 10]]) {
+            await publishMany(hub, channel, 10);
+            const stream = await hub.subscribe(`/sse/${channel}?history=1000`);
+            await hub.publish(channel, 'live');
+            await stream.when('the live one', () => stream.data.at(-1) === 'live');
+            assert.deepEqual(stream.data, [...names(10 - kept, 10), 'live'], channel);
+        }
+    });

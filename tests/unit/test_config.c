@@ -232,6 +232,18 @@ static void test_bad_values(void **state)
         {"--alias=/x?=y", "--alias: has a character in its path that does not belong there\n"},
         {"--alias=/x=y\n", "--alias: has a control character in the channel name\n"},
         {"--alias=/x=\xff", "--alias: must be valid UTF-8\n"},
+        {"--history-rule=chat.*",
+         "--history-rule: must be NAME=EVENTS/BYTES/AGE, such as chat.*=100/1MiB/1h\n"},
+        {"--history-rule==1/1/1",
+         "--history-rule: must be NAME=EVENTS/BYTES/AGE, such as chat.*=100/1MiB/1h\n"},
+        {"--history-rule=a=1/1MiB",
+         "--history-rule: needs three limits: NAME=EVENTS/BYTES/AGE, such as chat.*=100/1MiB/1h\n"},
+        {"--history-rule=a=-1/1/1",
+         "--history-rule: has a number of events that cannot be read or is out of range\n"},
+        {"--history-rule=a=1/1XB/1",
+         "--history-rule: has a number of bytes that cannot be read or is out of range\n"},
+        {"--history-rule=a=1/1/1x",
+         "--history-rule: has an age that cannot be read or is out of range\n"},
         {"--history-bytes=512MiB", "history_bytes: must not be above history_total_bytes\n"},
     };
     for (size_t i = 0; i < countof(cases); i++) {

@@ -19,6 +19,8 @@ extern "C" {
 
 enum { CALL_SEGMENTS_MAX = 4, CALL_HEADERS_MAX = 640 };
 
+struct idempotency_entry;
+
 struct call {
     struct connection *connection;
     struct shard *shard;
@@ -28,6 +30,7 @@ struct call {
     bool head_only; /* HEAD: the answer has no body */
     unsigned segment_count;
     struct span segments[CALL_SEGMENTS_MAX]; /* of the path, decoded */
+    struct idempotency_entry *idempotency; /* held by this request until it is answered, or NULL */
     size_t scratch_used;
     size_t cors_len;
     char cors[CALL_HEADERS_MAX]; /* header lines that say who may read the answer */

@@ -107,6 +107,8 @@ struct config {
     uint32_t subscriptions_max; /* channels of one connection */
     uint32_t name_bytes_max;
     uint32_t batch_count_max;
+    uint32_t idempotency_seconds;
+    uint32_t idempotency_count_max;
 
     /* Streams and their history. */
     uint32_t heartbeat_seconds;

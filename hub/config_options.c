@@ -180,6 +180,10 @@ static const struct config_option options[] = {
     SECONDS(keepalive_seconds, CONFIG_RELOADS, "75", 0, DAY,
             "Time that a connection may idle between requests"),
     COUNT(batch_count_max, CONFIG_RELOADS, "1000", 1, 100000, "Events of one batch"),
+    SECONDS(idempotency_seconds, 0, "300", 1, DAY,
+            "How long an Idempotency-Key and the answer to it are remembered"),
+    COUNT(idempotency_count_max, 0, "100000", 1, 100000000,
+          "Keys that are remembered; the oldest go first"),
 
     {.group = "Kernel and queues",
      .name = "queue_length",

@@ -298,6 +298,11 @@ int hub_init(struct hub *hub, struct config *config, struct buffer *problem)
         hub->has_addresses = r == 0;
     }
     if (r == 0) {
+        r = idempotency_init(&hub->idempotency, &key, hub->config->idempotency_count_max,
+                             (uint64_t)hub->config->idempotency_seconds * 1000);
+        hub->has_idempotency = r == 0;
+    }
+    if (r == 0) {
         r = hub_make_shards(hub, &cpus);
     }
     if (r < 0) {
@@ -520,6 +525,9 @@ void hub_fini(struct hub *hub)
     }
     if (hub->has_addresses) {
         address_table_fini(&hub->addresses);
+    }
+    if (hub->has_idempotency) {
+        idempotency_fini(&hub->idempotency);
     }
     if (hub->log != NULL) {
         log_line(hub_log(hub), LOG_LEVEL_INFO, "stopped");

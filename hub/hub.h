@@ -13,6 +13,7 @@
 #include "core/sequencer.h"
 #include "hub/address.h"
 #include "hub/config.h"
+#include "hub/idempotency.h"
 #include "hub/log.h"
 #include "net/io.h"
 #include "net/listener.h"
@@ -56,6 +57,8 @@ struct hub {
     bool has_addresses;
     struct sequencer sequencer;
     struct address_table addresses;
+    bool has_idempotency; /* the next one is made */
+    struct idempotency idempotency;
     struct shard *shards[SHARD_COUNT_MAX];
     unsigned shard_count;
     unsigned listen_count;

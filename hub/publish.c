@@ -164,6 +164,11 @@ static void answer_json(struct call *call, const struct publication publications
         buffer_append_string(&body, "\"]");
     }
     buffer_append_string(&body, "}\n");
+    if (call->idempotency != NULL) {
+        struct span answer = body.failed ? span_of("{}\n") : buffer_span(&body);
+        idempotency_commit(&call->shard->hub->idempotency, call->idempotency, answer);
+        call->idempotency = NULL;
+    }
     if (body.failed) {
         /* It is published; the answer must not say otherwise. */
         connection_close(call->connection, "no memory");
@@ -410,6 +415,95 @@ static void publish_body(struct call *call, struct publish_fields *fields)
     }
 }
 
+/* ---- Idempotency keys
+ * ----------------------------------------------------------------------------------------------
+ */
+
+static bool key_is_valid(struct span key)
+{
+    if (key.len > IDEMPOTENCY_KEY_LEN_MAX) {
+        return false;
+    }
+    for (size_t i = 0; i < key.len; i++) {
+        if (key.bytes[i] < 0x21 || key.bytes[i] > 0x7e) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A hash of all that makes the request what it is. */
+static uint64_t request_fingerprint(const struct call *call)
+{
+    const struct span parts[] = {call->request->path, call->request->query,
+                                 call_field(call, "Content-Type"), call->body};
+    uint64_t hashes[countof(parts)];
+    const struct hash_key *key = &call->shard->hub->idempotency.hash_key;
+    for (size_t i = 0; i < countof(parts); i++) {
+        hashes[i] = hash_bytes(key, parts[i].bytes, parts[i].len);
+    }
+    return hash_bytes(key, hashes, sizeof(hashes));
+}
+
+static void answer_again(struct call *call, struct span answer)
+{
+    response_send(call, &(struct response){.status = 200,
+                                           .content_type = RESPONSE_JSON,
+                                           .headers = span_of("Idempotency-Replayed: true\r\n"),
+                                           .body = answer});
+}
+
+/* True: go on and publish. False: the request has been answered. */
+static bool idempotency_admit(struct call *call)
+{
+    struct span key = call_field(call, "Idempotency-Key");
+    if (key.len == 0) {
+        return true;
+    }
+    if (!key_is_valid(key)) {
+        response_problem(call, 400, "An Idempotency-Key is 1 to %d visible ASCII characters.",
+                         IDEMPOTENCY_KEY_LEN_MAX);
+        return false;
+    }
+    struct buffer answer;
+    buffer_init(&answer, PUBLISH_ANSWER_MAX);
+    enum idempotency_outcome outcome =
+        idempotency_begin(&call->shard->hub->idempotency, key, request_fingerprint(call),
+                          call->shard->wall_ms, &answer, &call->idempotency);
+    switch (outcome) {
+    case IDEMPOTENCY_NEW:
+        break;
+    case IDEMPOTENCY_REPLAY:
+        answer_again(call, answer.len == 0 ? span_of("{}\n") : buffer_span(&answer));
+        break;
+    case IDEMPOTENCY_OTHER_REQUEST:
+        response_problem(call, 422, "This Idempotency-Key was used for another request.");
+        break;
+    case IDEMPOTENCY_BUSY:
+        response_problem_with(call, 409, span_of("Retry-After: 1\r\n"),
+                              "The first request with this Idempotency-Key is being answered.");
+        break;
+    case IDEMPOTENCY_NO_MEMORY:
+        refuse(call, PUBLISH_NO_MEMORY);
+        break;
+    }
+    buffer_fini(&answer);
+    return outcome == IDEMPOTENCY_NEW;
+}
+
+/* Publishes what the request says, once for its key. A refusal leaves the key free. */
+static void publish_once(struct call *call, struct publish_fields *fields)
+{
+    if (!idempotency_admit(call)) {
+        return;
+    }
+    publish_body(call, fields);
+    if (call->idempotency != NULL) {
+        idempotency_abort(&call->shard->hub->idempotency, call->idempotency);
+        call->idempotency = NULL;
+    }
+}
+
 /* The query's fields; false: the refusal has been sent. */
 static bool publish_begin(struct call *call, struct publish_fields *fields)
 {
@@ -431,7 +525,7 @@ void publish_channel(struct call *call)
     struct publish_fields given = {0};
     if (publish_begin(call, &given)) {
         given.channel = fields.channel;
-        publish_body(call, &given);
+        publish_once(call, &given);
     }
 }
 
@@ -446,7 +540,7 @@ void publish_query(struct call *call)
     } else if (fields.msg.bytes == NULL && call->body.len == 0) {
         response_problem(call, 400, "Say what to publish: msg=hello, or a body.");
     } else {
-        publish_body(call, &fields);
+        publish_once(call, &fields);
     }
 }
 

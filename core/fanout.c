@@ -289,6 +289,7 @@ static enum visit_outcome batch_from_history(struct fanout *fanout, struct subsc
         .feeds = feeds,
         .feed_count = subscriber->channel_count,
         .after = subscriber->position,
+        .complete_after = subscriber->complete_after,
         .upto = upto,
         .frame_count_max = FANOUT_BATCH_FRAMES_MAX,
         .bytes_max = FANOUT_BATCH_BYTES_MAX,
@@ -301,7 +302,7 @@ static enum visit_outcome batch_from_history(struct fanout *fanout, struct subsc
     enum read_outcome outcome = sequencer_read(fanout->sequencer, &read);
     if (outcome == READ_LAPPED) {
         uint64_t requested = subscriber->position;
-        subscriber->position = read.ret_available;
+        subscriber->complete_after = read.ret_available;
         count_up(&fanout->stats.lapped, 1);
         fanout->handler->lapped(fanout->owner, subscriber, requested, read.ret_available);
         return VISIT_LAPPED;
@@ -369,7 +370,9 @@ static enum visit_outcome batch_find(struct fanout *fanout, struct subscriber *s
     } else {
         outcome = batch_from_history(fanout, subscriber, ret_batch);
     }
-    if (outcome == VISIT_SENT && slot != NULL) {
+    /* A batch with holes is only for those who know of them. */
+    if (outcome == VISIT_SENT && slot != NULL &&
+        subscriber->complete_after <= subscriber->position) {
         *slot = *ret_batch;
     }
     return outcome;
@@ -757,6 +760,7 @@ enum subscribe_outcome fanout_join(struct fanout *fanout, struct subscriber *sub
     }
     /* Also for a position that has not been reached: it would swallow the events up to it. */
     subscriber->position = min_u64(from, sequence);
+    subscriber->complete_after = 0;
     subscriber->flags = SUBSCRIBER_JOINED | SUBSCRIBER_HELD;
     set_behind(fanout, subscriber, true);
     return SUBSCRIBE_DONE;

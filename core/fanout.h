@@ -55,8 +55,9 @@ struct fanout_handler {
     /* The socket is full: call fanout_writable when there is room. */
     void (*blocked)(void *owner, struct subscriber *subscriber);
     /*
-     * Events after `requested` are gone; the position is now `available`. The owner tells the
-     * client (fanout_hold ... fanout_release) or lets it go (fanout_leave).
+     * Events after `requested` are gone, the newest of them at `available`. What is retained
+     * between the two, of quieter channels, is still sent. The owner tells the client (fanout_hold
+     * ... fanout_release) or lets it go (fanout_leave).
      */
     void (*lapped)(void *owner, struct subscriber *subscriber, uint64_t requested,
                    uint64_t available);

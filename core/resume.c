@@ -57,7 +57,7 @@ static uint64_t count_after(const struct sources *sources, uint64_t position)
  */
 static uint64_t last_events(const struct sources *sources, uint64_t count, uint64_t newest)
 {
-    uint64_t low = earliest(sources);
+    uint64_t low = 0;
     uint64_t high = newest;
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;
@@ -96,23 +96,22 @@ static uint64_t since_time(const struct sources *sources, uint64_t since_ms, uin
             position = min_u64(position, history_at(sources->histories[i], index)->sequence - 1);
         }
     }
-    return max_u64(position, earliest(sources));
+    return position;
 }
 
 struct resume_point resume_resolve(struct sequencer *sequencer, struct subscriber *subscriber,
                                    enum resume_kind kind, uint64_t value)
 {
-    struct resume_point point = {.position = value};
+    struct resume_point point = {.position = 0};
     struct sources sources;
     CHECK(pthread_mutex_lock(&sequencer->mutex) == 0);
     sources_of(&sources, sequencer, subscriber);
+    point.complete_after = earliest(&sources);
     switch (kind) {
     case RESUME_AFTER:
         point.is_future = value > sequencer->sequence;
-        point.is_expired = value < earliest(&sources);
-        if (point.is_future || point.is_expired) {
-            point.position = earliest(&sources);
-        }
+        point.is_expired = value < point.complete_after;
+        point.position = point.is_future ? 0 : value;
         break;
     case RESUME_LAST:
         point.position = last_events(&sources, value, sequencer->sequence);
@@ -121,10 +120,13 @@ struct resume_point resume_resolve(struct sequencer *sequencer, struct subscribe
         point.position = since_time(&sources, value, sequencer->sequence);
         break;
     case RESUME_EARLIEST:
-        point.position = earliest(&sources);
         break;
     }
     point.first_available = first_after(&sources, point.position);
+    if (point.first_available == 0) {
+        /* Nothing between the two is retained: the next id that the client sees need not be old. */
+        point.position = max_u64(point.position, point.complete_after);
+    }
     CHECK(pthread_mutex_unlock(&sequencer->mutex) == 0);
     return point;
 }

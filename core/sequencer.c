@@ -512,7 +512,7 @@ static struct channel *read_source(const struct sequencer *sequencer,
 
 enum { READ_SOURCES_MAX = 1025 };
 
-/* The merge proper; under the lock, all sources known to be complete after `after`. */
+/* The merge proper; under the lock. What the sources miss after `after`, the reader knows. */
 static enum read_outcome read_merge(const struct sequencer *sequencer, struct history_read *read)
 {
     uint32_t next[READ_SOURCES_MAX];
@@ -550,14 +550,15 @@ enum read_outcome sequencer_read(struct sequencer *sequencer, struct history_rea
 {
     CHECK(read->feed_count < READ_SOURCES_MAX);
     read->ret_count = 0;
-    read->ret_available = read->after;
+    uint64_t known = max_u64(read->after, read->complete_after);
+    read->ret_available = known;
     sequencer_lock(sequencer);
     for (unsigned i = 0; i <= read->feed_count; i++) {
         const struct channel *channel = read_source(sequencer, read, i);
         read->ret_available = max_u64(read->ret_available, channel->history.evicted_sequence);
     }
     enum read_outcome outcome = READ_LAPPED;
-    if (read->ret_available == read->after) {
+    if (read->ret_available == known) {
         outcome = read_merge(sequencer, read);
     }
     sequencer_unlock(sequencer);

@@ -144,7 +144,7 @@ void sequencer_detach(struct sequencer *sequencer, unsigned shard, struct feed *
 enum read_outcome {
     READ_MORE,   /* `ret_count` frames; there may be more up to `upto` */
     READ_END,    /* `ret_count` frames, and that is all up to `upto` */
-    READ_LAPPED, /* something after `after` is no longer retained: see ret_available */
+    READ_LAPPED, /* something after both marks is no longer retained: see ret_available */
 };
 
 struct history_read {
@@ -152,13 +152,14 @@ struct history_read {
     struct feed *const *feeds;
     unsigned feed_count;
     uint64_t after;
+    uint64_t complete_after; /* what is missing up to here is known to the reader: no lapping */
     uint64_t upto;
     unsigned frame_count_max;
     uint64_t bytes_max; /* stops after the frame that reaches it */
     /* Out: references that the caller must let go. */
     struct frame **frames; /* room for frame_count_max */
     unsigned ret_count;
-    uint64_t ret_available; /* READ_LAPPED: nothing is missing for a reader from here on */
+    uint64_t ret_available; /* READ_LAPPED: the least complete_after with which a read succeeds */
 };
 
 /* Merges the histories of several channels in hub order. */

@@ -35,6 +35,11 @@ enum {
 
 struct subscriber {
     uint64_t position;
+    /*
+     * What is missing up to here, the client was told. Between `position` and this, histories are
+     * read with holes: what the quiet channels still retain is sent all the same.
+     */
+    uint64_t complete_after;
     struct frame *partial; /* a reference */
     uint32_t partial_sent;
     uint32_t turn; /* the fan-out turn of its last send */

@@ -191,8 +191,10 @@ static const struct config_option options[] = {
     COUNT(tcp_keepalive_count, 0, "6", 1, 127, "Unanswered probes that end a connection"),
     SECONDS(user_timeout_seconds, 0, "120", 0, DAY,
             "Time that sent bytes may stay unacknowledged; 0 leaves it to the kernel"),
-    BYTES(send_buffer_bytes, 0, "0", 0, GIB,
-          "Send buffer of a connection; 0 leaves it to the kernel"),
+    /* The kernel's own limit is megabytes for each client that has stopped reading. */
+    BYTES(send_buffer_bytes, 0, "64KiB", 0, GIB,
+          "Send buffer of a connection: what a client that does not read can hold of the kernel's "
+          "memory; 0 leaves it to the kernel"),
 
     {.group = "Instead of running",
      .name = "check_config",

@@ -165,6 +165,7 @@ void resume_request_apply(struct resume_request *request, struct call *call)
         resume_resolve(&call->shard->hub->sequencer, subscriber, request->kind, request->value);
     CHECK((subscriber->flags & SUBSCRIBER_HELD) != 0);
     subscriber->position = point.position;
+    subscriber->complete_after = point.complete_after;
     if (point.is_expired) {
         request->gap = "expired";
     } else if (point.is_future) {

@@ -267,6 +267,24 @@ test('a subscriber that never reads disturbs nobody', { hub: {}, seconds: 180 },
     }
 });
 
+test('a subscriber that never reads holds little of the kernel\'s memory', { hub: {}, seconds: 60 },
+    async ({ hub }) => {
+        const total = 400;
+        const payload = 'x'.repeat(16 * 1024);
+        const stream = await hub.subscribe('/sse/stalled', { keepRaw: false });
+        stream.wire.socket.pause();
+        const client = hub.client();
+        for (let i = 0; i < total; i++) {
+            await publishUntilAccepted(client, 'stalled', payload);
+        }
+        const stats = await until('the stalled one being known as such', async () => {
+            const now = await hub.stats();
+            return now.taken === total && now.short_sends > 0 && now;
+        });
+        /* Its receive buffer is not ours to bound; all that was published is six times as much. */
+        assert.ok(stats.bytes_sent < 1024 * 1024, `${stats.bytes_sent} bytes went into the kernel`);
+    });
+
 test('subscribers that come and go while messages flow', { hub: {}, seconds: 180 }, async ({ hub }) => {
     const steady = await hub.subscribe('/sse/churn');
     let flowing = true;

@@ -213,3 +213,24 @@ test('resuming again and again while events flow: no gap, no duplicate', { secon
         assert.ok(!publishing);
         assert.ok(connections.every((count) => count > 10), `connections: ${connections}`);
     });
+
+/* The noisy channel has let events go; what the quiet ones keep is replayed all the same. */
+test('several channels: a gap in one does not take from the others',
+    { hub: { args: ['--history-count', '5'] } }, async ({ hub }) => {
+        const { id } = await hub.publish('quiet', 'before');
+        const { id: first } = await hub.publish('quiet', 'q0');
+        await publishMany(hub, 'loud', 30);
+        await hub.publish('quiet', 'q1');
+        const expected = ['q0', ...names(25, 30), 'q1'];
+        const { stream, gap } =
+            await assertGap(hub, '/sse?channel=quiet&channel=loud', id, 'expired');
+        assert.equal(gap.first_available, first);
+        await stream.received(1 + expected.length);
+        assert.deepEqual(stream.data.slice(1), expected);
+        await hub.publish('loud', 'live');
+        await stream.received(2 + expected.length);
+        assert.equal(stream.data.at(-1), 'live');
+        const all = await hub.subscribe('/sse?channel=quiet&channel=loud&history=100');
+        await all.when('the last event', () => all.data.at(-1) === 'live');
+        assert.deepEqual(all.data, ['before', 'q0', ...names(26, 30), 'q1', 'live']);
+    });

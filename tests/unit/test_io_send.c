@@ -115,21 +115,29 @@ static void test_send_to_a_full_socket(void **state)
     /* The loop gets to know that there is room, so that it has something to forget. */
     world_settle(world, peer);
     uint64_t taken = 0;
+    /*
+     * A socket that was full may have room once more without anybody reading: an acknowledgement
+     * that was under way has come. Then it is filled up again; the buffers have an end.
+     */
     do {
-        unsigned before = peer->sents;
-        peer_send(world, peer, bytes + taken, SIZE - taken);
-        world_turn(world, -1);
-        assert_int_equal(peer->sents, before + 1);
-        taken += (uint64_t)peer->sent;
-    } while (peer->sent > 0);
-    assert_int_equal(peer->sent, 0);
-    assert_true(taken > 0);
-    io_watch_writable(world->io, &peer->stream);
-    io_watch_writable(world->io, &peer->stream);
-    for (int i = 0; i < 5; i++) {
-        world_turn(world, 1);
-    }
-    assert_int_equal(peer->writables, 0);
+        assert_int_equal(peer->writables, 0);
+        do {
+            unsigned before = peer->sents;
+            peer_send(world, peer, bytes + taken, SIZE - taken);
+            world_turn(world, -1);
+            assert_int_equal(peer->sents, before + 1);
+            taken += (uint64_t)peer->sent;
+        } while (peer->sent > 0);
+        assert_int_equal(peer->sent, 0);
+        assert_true(taken > 0);
+        io_watch_writable(world->io, &peer->stream);
+        io_watch_writable(world->io, &peer->stream);
+        for (int i = 0; i < 5; i++) {
+            world_turn(world, 1);
+        }
+        assert_true(peer->writables <= 1);
+    } while (peer->writables-- > 0);
+    peer->writables = 0;
     char *received = malloc(SIZE);
     assert_non_null(received);
     peer_read_all(world, peer, received, (size_t)taken);
@@ -165,9 +173,10 @@ static void test_close_of_a_full_socket(void **state)
     } while (peer->sent > 0);
     io_watch_writable(world->io, &peer->stream);
     world_turn(world, 0);
+    unsigned writables = peer->writables;
     peer_close(world, peer);
     WORLD_UNTIL(world, peer->closes == 1);
-    assert_int_equal(peer->writables, 0);
+    assert_int_equal(peer->writables, writables);
     free(bytes);
     world_free(world);
 }

@@ -450,11 +450,12 @@ static bool reader_wants(const struct reader *reader, const struct event *event)
 static void check_read(struct model *model, const struct reader *reader,
                        const struct history_read *read, enum read_outcome outcome)
 {
-    uint64_t available = max_u64(read->after, model->channels[EVERYBODY].lost);
+    uint64_t known = max_u64(read->after, read->complete_after);
+    uint64_t available = max_u64(known, model->channels[EVERYBODY].lost);
     for (unsigned i = 0; i < reader->count; i++) {
         available = max_u64(available, model->channels[reader->channels[i]].lost);
     }
-    assert_int_equal(outcome == READ_LAPPED, available > read->after);
+    assert_int_equal(outcome == READ_LAPPED, available > known);
     assert_int_equal(read->ret_available, available);
     if (outcome == READ_LAPPED) {
         assert_int_equal(read->ret_count, 0);
@@ -466,7 +467,7 @@ static void check_read(struct model *model, const struct reader *reader,
     for (; i < model->event_count && count < read->frame_count_max && bytes < read->bytes_max;
          i++) {
         const struct event *event = &model->events[i];
-        if (event->sequence > read->after && event->sequence <= read->upto &&
+        if (event->sequence > read->after && event->sequence <= read->upto && event->retained &&
             reader_wants(reader, event)) {
             assert_true(count < read->ret_count);
             assert_int_equal(read->frames[count]->sequence, event->sequence);
@@ -480,7 +481,7 @@ static void check_read(struct model *model, const struct reader *reader,
     }
     assert_int_equal(read->ret_count, count);
     for (; outcome == READ_END && i < model->event_count; i++) {
-        assert_false(reader_wants(reader, &model->events[i]) &&
+        assert_false(reader_wants(reader, &model->events[i]) && model->events[i].retained &&
                      model->events[i].sequence <= read->upto);
     }
     assert_true(outcome == READ_END || count == read->frame_count_max || bytes >= read->bytes_max);
@@ -507,6 +508,9 @@ static void step_read(struct model *model)
         .frames = frames,
     };
     read.upto = read.after + random_below(&model->random, 60);
+    if (one_in(&model->random, 2)) {
+        read.complete_after = random_below(&model->random, model->event_count + 1);
+    }
     enum read_outcome outcome = sequencer_read(&model->sequencer, &read);
     check_read(model, &reader, &read, outcome);
     for (unsigned i = 0; i < read.ret_count; i++) {

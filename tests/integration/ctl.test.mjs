@@ -66,6 +66,8 @@ test('exit codes', { hub: { env: { AUTH_TOKEN: 'secret' } } }, async ({ hub }) =
     assert.match(refused.error, /^spatectl: 401: ./);
     assert.equal((await ctl(hub, ['pub', 'a', 'b'], { env: { SPATE_TOKEN: 'secret' } })).code, 0);
     assert.equal((await ctl(hub, ['pub', 'a', 'b', '--token', 'secret'])).code, 0);
+    assert.match((await ctl(hub, ['completion', 'bash'])).out, /^complete .* spatectl$/m);
+    assert.equal((await ctl(hub, ['completion', 'csh'])).code, 2);
     assert.equal((await ctl(hub, ['bogus'])).code, 2);
     assert.equal((await ctl(null, ['stats'])).code, 3);
 });

@@ -55,6 +55,7 @@ int ctl_list(struct ctl *ctl, const char *path);
 int ctl_kick(struct ctl *ctl);
 int ctl_top(struct ctl *ctl);
 int ctl_feed(struct ctl *ctl);
+int ctl_completion(struct ctl *ctl);
 
 #ifdef __cplusplus
 }

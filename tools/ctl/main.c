@@ -15,7 +15,8 @@ static const char help[] =
     "  clients, channels    lists, one name a line\n"
     "  kick CLIENT          end a client's streams\n"
     "  top                  rates, once a second\n"
-    "  feed sensor|clock    publish made-up events, to sensor-data or stream\n\n"
+    "  feed sensor|clock    publish made-up events, to sensor-data or stream\n"
+    "  completion SHELL     a script for bash, zsh or fish\n\n"
     "  --url URL            the hub; else SPATE_URL, else http://127.0.0.1:8080\n"
     "  --token TOKEN        else SPATE_TOKEN, else AUTH_TOKEN\n"
     "  --event TYPE         pub: the event type\n"
@@ -127,6 +128,9 @@ static int run(struct ctl *ctl, const char *command)
     }
     if (strcmp(command, "feed") == 0 && count == 1) {
         return ctl_feed(ctl);
+    }
+    if (strcmp(command, "completion") == 0 && count == 1) {
+        return ctl_completion(ctl);
     }
     if (count == 0 && strcmp(command, "stats") == 0) {
         return ctl_stats(ctl);

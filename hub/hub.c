@@ -27,11 +27,20 @@ enum {
     HUB_LISTEN_RETRY_US = 50000,
 };
 
-uint64_t hub_wall_ms(void)
+static uint64_t hub_kernel_wall_ms(void)
 {
     struct timespec now;
     CHECK(clock_gettime(CLOCK_REALTIME, &now) == 0);
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static const struct hub_world hub_kernel_world = {
+    .io_new = io_new, .wall_ms = hub_kernel_wall_ms, .random = getrandom};
+const struct hub_world *hub_world = &hub_kernel_world;
+
+uint64_t hub_wall_ms(void)
+{
+    return hub_world->wall_ms();
 }
 
 bool hub_is_draining(const struct hub *hub)
@@ -94,7 +103,7 @@ static uint32_t hub_connection_max(const struct config *config, unsigned shard_c
 static int hub_draw_secrets(struct hub *hub, struct hash_key *key)
 {
     uint64_t random[4];
-    if (getrandom(random, sizeof(random), 0) != sizeof(random)) {
+    if (hub_world->random(random, sizeof(random), 0) != sizeof(random)) {
         return -EIO;
     }
     hub->seed = random[0];

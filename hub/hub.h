@@ -94,6 +94,20 @@ bool hub_is_draining(const struct hub *hub);
 /* Wakes each of these shards that sleeps. Any thread. */
 void hub_wake(struct hub *hub, const struct shard_set *shards);
 
+/*
+ * Where a hub takes its loops, its wall clock and its random numbers from. The simulator puts its
+ * own in place before hub_init; nothing else changes it.
+ */
+struct hub_world {
+    int (*io_new)(enum io_kind kind, const struct io_options *options,
+                  const struct io_handler *handler, void *owner, struct io **ret_io,
+                  const char **ret_reason);
+    uint64_t (*wall_ms)(void);
+    ssize_t (*random)(void *bytes, size_t len, unsigned flags);
+};
+
+extern const struct hub_world *hub_world;
+
 /* Wall clock, Unix milliseconds. */
 uint64_t hub_wall_ms(void);
 

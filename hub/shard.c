@@ -563,8 +563,8 @@ int shard_open(struct shard *shard)
 {
     struct hub *hub = shard->hub;
     struct io_options options = {.stream_count_max = hub->connection_max + SHARD_REFUSED_MAX};
-    int r = io_new((enum io_kind)shard->config->io, &options, &shard_io_handler, shard, &shard->io,
-                   &shard->io_reason);
+    int r = hub_world->io_new((enum io_kind)shard->config->io, &options, &shard_io_handler, shard,
+                              &shard->io, &shard->io_reason);
     if (r < 0) {
         shard->start_problem = shard->io_reason;
         return r;

@@ -436,7 +436,7 @@ static int shard_timeout_ms(struct shard *shard)
 {
     if (shard_has_orders(shard) || fanout_has_work(&shard->fanout) ||
         !list_is_empty(&shard->outgoing) || shard->control_send_count > 0 ||
-        !mailbox_is_empty(&shard->mailbox)) {
+        !mailbox_is_empty(&shard->mailbox) || shard->notices.count > 0) {
         return 0;
     }
     uint64_t wait_ms = wheel_wait_ms(&shard->wheel, shard->now_ms);
@@ -461,6 +461,7 @@ bool shard_turn(struct shard *shard)
 
     shard_take_config(shard);
     mailbox_deliver_all(&shard->mailbox, shard);
+    system_publish(shard);
     fanout_take(&shard->fanout);
     shard->fanout.wall_ms = shard->wall_ms;
     fanout_run(&shard->fanout);
@@ -566,6 +567,7 @@ void shard_free(struct shard *shard)
     if (shard->io != NULL) {
         io_free(shard->io);
     }
+    system_notices_fini(&shard->notices);
     fanout_fini(&shard->fanout);
     queue_fini(&shard->queue);
     mailbox_fini(&shard->mailbox);

@@ -866,6 +866,14 @@ bool fanout_is_quiet(const struct fanout *fanout, const struct subscriber *subsc
            subscriber->turn != fanout->turn && is_up_to_date(fanout, subscriber);
 }
 
+bool fanout_move_on(const struct fanout *fanout, struct subscriber *subscriber)
+{
+    CHECK(fanout_is_quiet(fanout, subscriber));
+    bool moves = subscriber->position < fanout->dequeued;
+    subscriber->position = max_u64(subscriber->position, fanout->dequeued);
+    return moves;
+}
+
 /* ---- Housekeeping ---------------------------------------------------------------------------- */
 
 void fanout_sweep(struct fanout *fanout, uint64_t before_ms)

@@ -158,6 +158,12 @@ void fanout_skip(struct fanout *fanout, struct subscriber *subscriber);
 bool fanout_is_quiet(const struct fanout *fanout, const struct subscriber *subscriber);
 
 /*
+ * Moves the position of a quiet subscriber to the newest event of the hub that the shard knows of.
+ * False if it is there.
+ */
+bool fanout_move_on(const struct fanout *fanout, struct subscriber *subscriber);
+
+/*
  * Housekeeping: feeds that nobody has used since `before_ms` are given back, and some of the
  * blocked are looked at.
  */

@@ -849,6 +849,17 @@ bool fanout_is_quiet(const struct fanout *fanout, const struct subscriber *subsc
 
 /* ---- Housekeeping ---------------------------------------------------------------------------- */
 
+uint64_t fanout_behind(const struct fanout *fanout, struct subscriber *subscriber)
+{
+    uint64_t head = fanout->broadcast->head;
+    const struct membership *memberships = subscriber_memberships(subscriber);
+    for (unsigned i = 0; i < subscriber->channel_count; i++) {
+        head = max_u64(head, memberships[i].feed->head);
+    }
+    /* A frame that was sent in part is not in `position` yet. */
+    return head > subscriber->position ? head - subscriber->position : 0;
+}
+
 void fanout_sweep(struct fanout *fanout, uint64_t before_ms)
 {
     while (!list_is_empty(&fanout->idle)) {

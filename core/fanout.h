@@ -143,6 +143,12 @@ void fanout_writable(struct fanout *fanout, struct subscriber *subscriber);
  */
 bool fanout_is_quiet(const struct fanout *fanout, const struct subscriber *subscriber);
 
+/*
+ * How far the newest event of its channels is ahead of the subscriber, in the hub's order: 0 if it
+ * has been sent everything, and at least as many as the events that it has not been sent.
+ */
+uint64_t fanout_behind(const struct fanout *fanout, struct subscriber *subscriber);
+
 /* Housekeeping: feeds that nobody has used since `before_ms` are given back. */
 void fanout_sweep(struct fanout *fanout, uint64_t before_ms);
 

@@ -1,7 +1,7 @@
 /* The commands of spatectl against a hub. ctl_follow.test.mjs has what becomes of broken streams. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { Ctl, ctl, scripted, spatectl } from './ctl.mjs';
@@ -191,6 +191,24 @@ test('a feed that has begun outlives the hub', { hub: null }, async ({ start, de
     await feed.told(/cannot connect.*\n.*trying again in/);
     const second = await start({ listen: [`127.0.0.1:${first.port}`] });
     await second.logged(/msg=publish channel=stream/);
+});
+
+test('bench runs the spate-load beside it', { hub: null }, async ({ defer }) => {
+    const folder = temporary(defer);
+    const copy = path.join(folder, 'spatectl');
+    copyFileSync(spatectl(), copy);
+    const run = (...args) => spawnSync(copy, ['bench', ...args], { encoding: 'utf8', env: { AUTH_TOKEN: 't' } });
+    const missing = run('hot');
+    assert.equal(missing.status, 127);
+    assert.equal(missing.stderr, `spatectl: cannot run ${folder}/spate-load: No such file or directory\n`);
+    assert.equal(run('bogus').status, 2);
+    writeFileSync(path.join(folder, 'spate-load'), '#!/bin/sh\necho $SPATE_TOKEN "$@"; exit 9', { mode: 0o755 });
+    for (const preset of ['hot', 'channels', 'storm', 'idle']) {
+        const { status, stdout } = run('--url', 'http://127.0.0.1:1/', preset, '--', '--connections', '7');
+        assert.equal(status, 9);
+        assert.match(stdout, /^t --url http:\/\/127\.0\.0\.1:1 .* --connections 7\n$/);
+        assert.match(stdout, new RegExp(`--scenario ${preset} `));
+    }
 });
 
 test('kick ends a client', async ({ hub }) => {

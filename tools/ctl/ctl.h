@@ -23,6 +23,7 @@ enum ctl_exit {
     CTL_UNREACHABLE = 3, /* no connection */
     CTL_GAP = 4,         /* sub --gap-fails */
     CTL_BROKEN = 5,      /* no whole answer: what became of the request is not known */
+    CTL_MISSING = 127,   /* bench: there is no spate-load to run */
 };
 
 #define CTL_UNSET UINT64_MAX /* a number that was not given, and has no default */
@@ -103,6 +104,7 @@ int ctl_channels(struct ctl *ctl);
 int ctl_kick(struct ctl *ctl);
 int ctl_top(struct ctl *ctl);
 int ctl_feed(struct ctl *ctl);
+int ctl_bench(struct ctl *ctl);
 int ctl_completion(struct ctl *ctl);
 int ctl_help(struct ctl *ctl);
 

@@ -211,6 +211,12 @@ test('bench runs the spate-load beside it', { hub: null }, async ({ defer }) => 
     }
 });
 
+test('health is that of the hub', { hub: {} }, async ({ hub }) => {
+    assert.match((await ctl(hub, ['health'])).out, /"status":"ok"/);
+    await hub.stop();
+    assert.equal((await ctl(hub, ['health'])).code, 3);
+});
+
 test('kick ends a client', async ({ hub }) => {
     await hub.subscribe('/stream/ada');
     assert.match((await ctl(hub, ['clients'])).out, /^ada$/m);

@@ -98,6 +98,7 @@ int ctl_publish(struct ctl *ctl, struct back_off *back_off, const struct publica
 
 int ctl_pub(struct ctl *ctl);
 int ctl_sub(struct ctl *ctl);
+int ctl_health(struct ctl *ctl);
 int ctl_stats(struct ctl *ctl);
 int ctl_clients(struct ctl *ctl);
 int ctl_channels(struct ctl *ctl);

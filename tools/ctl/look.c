@@ -16,6 +16,11 @@ static int print_answer(struct ctl *ctl, const char *method, const char *path)
     return result;
 }
 
+int ctl_health(struct ctl *ctl)
+{
+    return print_answer(ctl, "GET", "/readyz");
+}
+
 int ctl_stats(struct ctl *ctl)
 {
     if (ctl->is_json) {

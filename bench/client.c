@@ -9,6 +9,7 @@
  *     --publish PATH           the same
  *     --before TEXT, --after TEXT   what the body of a publish has around the data
  *     --type TYPE              media type of the body
+ *     --once 1                 publishes on a connection of its own each time, and waits
  *     --size BYTES             of the data of an event
  *     --channels N             subscriber i listens to channel i modulo N
  *     --pid PID                a process of the server (repeatable): its CPU time is told
@@ -50,7 +51,7 @@ enum {
     ADDRESS_PORTS = 20000, /* connections from one source address */
 };
 
-static const uint64_t GIVE_UP_NS = 10000000000ULL;
+static const uint64_t GIVE_UP_NS = 5000000000ULL;
 
 struct subscriber {
     int fd;
@@ -71,6 +72,7 @@ struct client {
     const char *type;
     size_t size;
     uint32_t channel_count;
+    bool once;
     struct cpu_time server;
 
     int epoll;
@@ -227,7 +229,9 @@ static void subscriber_ready(struct subscriber *subscriber)
     if (!subscriber->is_open) {
         /* Servers send the head in one piece. */
         if (memcmp(client.buffer, "HTTP/1.1 200", 12) != 0) {
-            fprintf(stderr, "bench_client: %.*s\n", (int)got, client.buffer);
+            if (client.closed == 0) {
+                fprintf(stderr, "bench_client: %.*s\n", (int)got, client.buffer);
+            }
             subscriber_close(subscriber);
             return;
         }
@@ -272,8 +276,26 @@ static void publisher_ready(void)
     memcpy(client.answer_tail, end - client.answer_tail_len, client.answer_tail_len);
 }
 
+/* For servers that close the connection behind every answer. */
+static void publish_once(void)
+{
+    char answer[1024];
+    int fd = connect_to(client.publish_port, 0, true);
+    if (send(fd, client.unsent, client.unsent_len, MSG_NOSIGNAL) != (ssize_t)client.unsent_len) {
+        fail("publish");
+    }
+    ssize_t got = recv(fd, answer, sizeof(answer), 0);
+    close(fd);
+    client.unsent_len = 0;
+    client.answered++;
+    client.refused += got < 10 || answer[9] != '2';
+}
+
 static void publisher_flush(void)
 {
+    if (client.once) {
+        return;
+    }
     size_t done = 0;
     while (done < client.unsent_len) {
         ssize_t sent = send(client.publisher, client.unsent + done, client.unsent_len - done,
@@ -326,6 +348,9 @@ static void publish(uint64_t due)
     client.published++;
     uint32_t each = client.subscriber_count / client.channel_count;
     client.expected += each + (channel < client.subscriber_count % client.channel_count);
+    if (client.once) {
+        publish_once();
+    }
 }
 
 /* ---- The loop -------------------------------------------------------------------------------- */
@@ -354,7 +379,7 @@ static void turn(int timeout_ms)
 
 static void publisher_open(void)
 {
-    if (client.publisher < 0) {
+    if (client.publisher < 0 && !client.once) {
         client.publisher = connect_to(client.publish_port, UINT32_C(0), true);
         watch(client.publisher, UINT64_MAX);
     }
@@ -459,10 +484,14 @@ static void command_connect(uint32_t count)
             turn(client.subscriber_count - client.open_count >= CONNECTING_MAX ? 10 : 0);
         } while (client.subscriber_count - client.open_count - client.closed >= CONNECTING_MAX);
     }
-    while (client.open_count + client.closed < count && now_ns() - begin < 6 * GIVE_UP_NS) {
+    while (client.open_count + client.closed < count && now_ns() - begin < 12 * GIVE_UP_NS) {
         turn(10);
     }
     run_end(&run);
+    if (client.channel_count == 1) {
+        /* Those that were turned away are told, once, and expect nothing. */
+        client.subscriber_count = client.open_count;
+    }
 }
 
 static void command_closed(bool first, uint64_t window, double seconds)
@@ -517,6 +546,9 @@ static void command_publish(uint64_t window, double seconds)
     for (uint64_t now = run.start_ns; now < end; now = now_ns()) {
         while (client.published < client.answered + window && publisher_has_room()) {
             publish(now);
+            if (client.once) {
+                break;
+            }
         }
         publisher_flush();
         turn(10);
@@ -578,6 +610,8 @@ static bool option_number(const char *name, const char *value)
         client.size = number;
     } else if (strcmp(name, "--channels") == 0) {
         client.channel_count = (uint32_t)number;
+    } else if (strcmp(name, "--once") == 0) {
+        client.once = number != 0;
     } else if (strcmp(name, "--pid") == 0) {
         return cpu_time_add(&client.server, (int)number);
     } else {

@@ -220,6 +220,13 @@ static void run_publish(struct run *run)
     }
 }
 
+static uint32_t readers_of(const struct options *options, uint32_t channel)
+{
+    return options->subscriber_count / options->channel_count +
+           (channel < options->subscriber_count % options->channel_count);
+}
+
+/* What everybody together must get. Publications that were not acknowledged may come besides. */
 static uint64_t expected_deliveries(const struct run *run)
 {
     const struct options *options = run->options;
@@ -230,9 +237,12 @@ static uint64_t expected_deliveries(const struct run *run)
         for (uint32_t slot = 0; slot < board->slot_count; slot++) {
             published += score_get(&board->published[(size_t)channel * board->slot_count + slot]);
         }
-        const uint32_t readers = options->subscriber_count / options->channel_count +
-                                 (channel < options->subscriber_count % options->channel_count);
-        expected += published * readers;
+        expected += published * readers_of(options, channel);
+    }
+    const uint32_t uncertain_count =
+        __atomic_load_n(&board->uncertain_count, __ATOMIC_ACQUIRE); /* as its entries */
+    for (uint32_t i = 0; i < uncertain_count && i < SCORE_UNCERTAIN_COUNT_MAX; i++) {
+        expected -= readers_of(options, board->uncertain[i].channel);
     }
     return expected;
 }
@@ -246,8 +256,7 @@ static void run_drain(struct run *run)
         result_sum(run->result);
         const struct worker_score *all = &run->result->all;
         const uint64_t expected = expected_deliveries(run);
-        const uint64_t known =
-            all->deliveries + all->lost + all->announced + all->unresumed + all->uncertain;
+        const uint64_t known = all->deliveries + all->lost + all->announced + all->unresumed;
         if (known >= expected || run_seconds(run) - begin_s > limit_s || run->is_broken) {
             run->result->expected = expected;
             return;

@@ -557,6 +557,7 @@ int options_read(struct options *options, int argc, char **argv)
     const char *token = getenv("SPATE_TOKEN");
     options->target.token = token != NULL ? token : getenv("AUTH_TOKEN");
     int code;
+    opterr = 0;
     while ((code = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
         if (code == OPTION_HELP) {
             return fputs(help, stdout) < 0 ? LOAD_FAULTS : LOAD_OK;
@@ -568,7 +569,7 @@ int options_read(struct options *options, int argc, char **argv)
             return print_completion(optarg);
         }
         if (code == '?') {
-            return wrong_usage("a wrong option", NULL);
+            return wrong_usage("no such option, or its value is missing", argv[optind - 1]);
         }
         if (!take_option(options, &given, code)) {
             return wrong_usage("not a value for this option", optarg);

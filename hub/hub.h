@@ -52,8 +52,10 @@ struct hub {
     struct config configs[HUB_CONFIG_COUNT_MAX];
     struct log *log;
     struct start_signal start;
-    struct history_rule history_rules[CONFIG_LIST_COUNT_MAX]; /* the sequencer's, fixed at start */
-    bool has_sequencer;                                       /* the next two are made */
+    /* The sequencer's, fixed at start. */
+    struct history_rule history_rules[CONFIG_LIST_COUNT_MAX];
+    struct lag_rule lag_rules[CONFIG_LIST_COUNT_MAX];
+    bool has_sequencer; /* the next two are made */
     bool has_addresses;
     struct sequencer sequencer;
     struct address_table addresses;

@@ -44,7 +44,7 @@ static uint64_t counter_read(const uint64_t *counter)
 
 struct shard_totals {
     uint64_t connections, streams, accepted, refused, requests, published, heartbeats, gaps;
-    uint64_t slow_disconnects, bad_requests, evicted_half_open, accept_failures;
+    uint64_t skips, slow_disconnects, aged_out, bad_requests, evicted_half_open, accept_failures;
     uint64_t taken, deliveries, event_sends, short_sends, history_reads, passes;
     uint64_t sends, bytes_sent, bytes_received, turns, system_calls, cq_overflows;
 };
@@ -66,7 +66,9 @@ static const struct {
     TOTAL(published),
     TOTAL(heartbeats),
     TOTAL(gaps),
+    TOTAL(skips),
     TOTAL(slow_disconnects),
+    TOTAL(aged_out),
     TOTAL(bad_requests),
     TOTAL(evicted_half_open),
     TOTAL(accept_failures),
@@ -99,7 +101,9 @@ static void totals_read(const struct shard *shard, struct shard_totals *totals)
         .published = counter_read(&stats->published),
         .heartbeats = counter_read(&stats->heartbeats),
         .gaps = counter_read(&stats->gaps),
+        .skips = counter_read(&stats->skips),
         .slow_disconnects = counter_read(&stats->slow_disconnects),
+        .aged_out = counter_read(&stats->aged_out),
         .bad_requests = counter_read(&stats->bad_requests),
         .evicted_half_open = counter_read(&stats->evicted_half_open),
         .accept_failures = counter_read(&stats->accept_failures),

@@ -49,7 +49,9 @@ struct shard_stats {
     uint64_t published;
     uint64_t heartbeats;
     uint64_t gaps;
+    uint64_t skips;
     uint64_t slow_disconnects;
+    uint64_t aged_out;
     uint64_t bad_requests;
     uint64_t evicted_half_open;
     uint64_t accept_failures;

@@ -387,6 +387,7 @@ static void set_behind(struct fanout *fanout, struct subscriber *subscriber, boo
         return;
     }
     subscriber->flags ^= SUBSCRIBER_BEHIND;
+    count_up(&fanout->stats.behind, behind ? 1 : (uint64_t)-1);
     uint32_t step = behind ? 1 : UINT32_MAX;
     struct membership *memberships = subscriber_memberships(subscriber);
     for (unsigned i = 0; i <= subscriber->channel_count; i++) {

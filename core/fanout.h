@@ -83,6 +83,7 @@ struct fanout_stats {
     uint64_t lapped;
     uint64_t history_reads;
     uint64_t passes;
+    uint64_t behind; /* subscribers that are behind just now */
 };
 
 struct fanout_batch;

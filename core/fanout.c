@@ -132,6 +132,7 @@ void fanout_take(struct fanout *fanout)
         DCHECK(entry.sequence > fanout->dequeued);
         fanout->dequeued = entry.sequence;
         taken++;
+        profile_taken(fanout->profile, entry.frame);
         if (feed->member_count == 0 && feed->window.count == 0) {
             feed_skip(feed, entry.frame);
         } else {
@@ -141,6 +142,7 @@ void fanout_take(struct fanout *fanout)
     }
     if (taken > 0) {
         queue_release(fanout->queue);
+        profile_taken_all(fanout->profile, fanout->dequeued, fanout->queue);
         count_up(&fanout->stats.taken, taken);
     }
 }
@@ -420,6 +422,9 @@ static void delivery_send(struct fanout *fanout, struct subscriber *subscriber,
         .position = subscriber->position,
     };
     subscriber->turn = fanout->turn;
+    const struct frame *first = batch != NULL ? batch->entries[0].frame : subscriber->partial;
+    bool is_behind = (subscriber->flags & SUBSCRIBER_BEHIND) != 0;
+    profile_send(fanout->profile, batch != NULL ? batch->entry_count : 1, is_behind ? first : NULL);
     fanout->handler->send(fanout->owner, subscriber, bytes, token);
 }
 
@@ -621,6 +626,7 @@ static void trim_passed(struct fanout *fanout)
     struct list *link;
     while ((link = list_take(&fanout->passed)) != NULL) {
         struct feed *feed = container_of(link, struct feed, dirty);
+        profile_settle(fanout->profile, feed);
         feed_trim(feed, fanout->behind_bytes_max, feed_release_frame, NULL);
         if (feed->head > feed->passed) {
             feed_mark_dirty(fanout, feed);
@@ -636,6 +642,7 @@ void fanout_sends_final(struct fanout *fanout)
         }
     }
     count_up(&fanout->stats.sends, fanout->send_count);
+    profile_sends_final(fanout->profile, fanout->send_count);
     fanout->send_count = 0;
     fanout->turn++;
     for (; fanout->history_batches != NULL;

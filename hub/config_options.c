@@ -214,7 +214,9 @@ static const struct config_option options[] = {
     SECONDS(tcp_keepalive_idle_seconds, 0, "60", 1, 32767,
             "Silence before the kernel probes a peer"),
     SECONDS(tcp_keepalive_interval_seconds, 0, "10", 1, 32767, "Time between its probes"),
-    COUNT(tcp_keepalive_count, 0, "6", 1, 127, "Unanswered probes that end a connection"),
+    COUNT(tcp_keepalive_count, 0, "6", 1, 127,
+          "Unanswered probes that end a connection; with user_timeout_seconds that time counts "
+          "instead"),
     SECONDS(user_timeout_seconds, 0, "120", 0, DAY,
             "Time that sent bytes may stay unacknowledged; 0 leaves it to the kernel"),
     /* The kernel's own limit is megabytes for each client that has stopped reading. */

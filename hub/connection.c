@@ -761,6 +761,7 @@ int connection_stream(struct connection *connection, struct span name)
     shard_count(&shard->stats.streams, 1);
     stream_set_timer(connection, (uint64_t)shard->config->heartbeat_seconds * 1000);
     stream_log(connection, "connect", NULL);
+    system_presence(connection, NULL);
     return 0;
 }
 
@@ -796,6 +797,8 @@ void connection_close(struct connection *connection, const char *reason)
     CHECK(connection->state != CONNECTION_FREE);
     if (connection->state == CONNECTION_STREAMING) {
         stream_log(connection, "disconnect", reason);
+        system_presence(connection, reason);
+        system_channel_unwatch(connection);
         table_remove(&shard->clients, &connection->by_id);
         shard_count(&shard->stats.streams, -1);
         if ((connection->flags & CONNECTION_NAMED) != 0) {

@@ -45,27 +45,25 @@ static void totals_write(struct buffer *body, const struct totals *totals)
     }
 }
 
-void look_stats(struct call *call)
+void look_write_stats(struct shard *shard, struct buffer *body)
 {
-    struct hub *hub = call->shard->hub;
+    struct hub *hub = shard->hub;
     struct sequencer_stats sequencer;
     struct totals sum = {0};
-    struct buffer body;
-    buffer_init(&body, LOOK_BODY_MAX);
     sequencer_get_stats(&hub->sequencer, &sequencer);
     for (unsigned i = 0; i < hub->shard_count; i++) {
         struct totals totals;
         totals_read(hub->shards[i], &totals);
         totals_add(&sum, &totals);
     }
-    buffer_printf(&body, "{\"channels\":%llu,\"clients\":%llu,",
+    buffer_printf(body, "{\"channels\":%llu,\"clients\":%llu,",
                   (unsigned long long)sequencer.channels,
                   (unsigned long long)sequencer.subscribers);
-    totals_write(&body, &sum);
+    totals_write(body, &sum);
     uint64_t sends = sum.values[TOTAL_EVENT_SENDS];
     char id[EVENT_ID_LEN + 1] = {0};
     event_id_write(id, hub->epoch, sequencer.sequence);
-    buffer_printf(&body,
+    buffer_printf(body,
                   "\"deliveries_per_send\":%.3f,\"refused_full\":%llu,\"history_bytes\":%llu,"
                   "\"log_lines_dropped\":%llu,\"last_event_id\":\"%s\",\"draining\":%s,"
                   "\"version\":\"%s\",\"uptime_seconds\":%llu,\"io\":\"%s\",\"shards\":[",
@@ -74,16 +72,24 @@ void look_stats(struct call *call)
                   (unsigned long long)sequencer.history_bytes,
                   (unsigned long long)log_dropped_count(hub->log), id,
                   hub_is_draining(hub) ? "true" : "false", SPATE_VERSION,
-                  (unsigned long long)((call->shard->wall_ms - hub->started_ms) / 1000),
-                  io_kind_name(io_kind_of(call->shard->io)));
+                  (unsigned long long)((shard->wall_ms - hub->started_ms) / 1000),
+                  io_kind_name(io_kind_of(shard->io)));
     for (unsigned i = 0; i < hub->shard_count; i++) {
         struct totals totals;
         totals_read(hub->shards[i], &totals);
-        buffer_append_string(&body, i == 0 ? "{" : ",{");
-        totals_write(&body, &totals);
-        buffer_printf(&body, "\"shard\":%u,\"cpu\":%d}", i, hub->shards[i]->cpu);
+        buffer_append_string(body, i == 0 ? "{" : ",{");
+        totals_write(body, &totals);
+        buffer_printf(body, "\"shard\":%u,\"cpu\":%d}", i, hub->shards[i]->cpu);
     }
-    buffer_append_string(&body, "]}\n");
+    buffer_append_string(body, "]}");
+}
+
+void look_stats(struct call *call)
+{
+    struct buffer body;
+    buffer_init(&body, LOOK_BODY_MAX);
+    look_write_stats(call->shard, &body);
+    buffer_append_string(&body, "\n");
     if (body.failed) {
         response_problem(call, 503, "Out of memory.");
     } else {

@@ -4,6 +4,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "hub/profile_report.h"
 #include "hub/response.h"
 #include "hub/routes.h"
 #include "hub/totals.h"
@@ -55,6 +56,63 @@ static void write_shards(struct buffer *body, const struct hub *hub)
     }
 }
 
+/* ---- The profile ----------------------------------------------------------------------------- */
+
+/* Upper bounds in microseconds. */
+static const uint32_t stage_bounds_us[] = {1,     2,      5,      10,     20,      50,      100,
+                                           200,   500,    1000,   2000,   5000,    10000,   20000,
+                                           50000, 100000, 200000, 500000, 1000000, 10000000};
+
+static void write_stage(struct buffer *body, const struct histogram *histogram, const char *labels)
+{
+    static const char name[] = "spate_event_stage_seconds";
+    uint64_t count = 0;
+    unsigned next = histogram_next(histogram, 0);
+    for (size_t i = 0; i < countof(stage_bounds_us); i++) {
+        uint64_t bound_ns = (uint64_t)stage_bounds_us[i] * 1000;
+        while (next < HISTOGRAM_BUCKET_COUNT && histogram_bucket_low(next) <= bound_ns) {
+            count += histogram_bucket_count(histogram, next);
+            next = histogram_next(histogram, next + 1);
+        }
+        buffer_printf(body, "%s_bucket{%s,le=\"%g\"} %llu\n", name, labels,
+                      (double)stage_bounds_us[i] / 1e6, (unsigned long long)count);
+    }
+    for (; next < HISTOGRAM_BUCKET_COUNT; next = histogram_next(histogram, next + 1)) {
+        count += histogram_bucket_count(histogram, next);
+    }
+    buffer_printf(body, "%s_bucket{%s,le=\"+Inf\"} %llu\n%s_sum{%s} %.9f\n%s_count{%s} %llu\n",
+                  name, labels, (unsigned long long)count, name, labels,
+                  (double)histogram_sum(histogram) / 1e9, name, labels, (unsigned long long)count);
+}
+
+static void write_stages(struct buffer *body, const struct hub *hub)
+{
+    buffer_append_string(body,
+                         "# HELP spate_event_stage_seconds Time of an event in each stage of its "
+                         "way, and in total from the request to the last send of a shard.\n"
+                         "# TYPE spate_event_stage_seconds histogram\n");
+    for (unsigned i = 0; i < hub->shard_count; i++) {
+        for (unsigned j = 0; j <= PROFILE_TOTAL; j++) {
+            char labels[64];
+            snprintf(labels, sizeof(labels), "shard=\"%u\",stage=\"%s\"", i,
+                     profile_measure_info(j)->name);
+            write_stage(body, profile_histogram(hub->shards[i]->profile, j), labels);
+        }
+    }
+}
+
+static void write_phases(struct buffer *body, const struct hub *hub)
+{
+    family_begin(body, "spate_loop_seconds_total", "Time of the event loops by what they did.");
+    for (unsigned i = 0; i < hub->shard_count; i++) {
+        for (unsigned j = 0; j < PROFILE_PHASE_COUNT; j++) {
+            buffer_printf(body, "spate_loop_seconds_total{shard=\"%u\",phase=\"%s\"} %.6f\n", i,
+                          profile_phase_info(j)->name,
+                          (double)profile_phase_ns(hub->shards[i]->profile, j) / 1e9);
+        }
+    }
+}
+
 /* ---- The hub --------------------------------------------------------------------------------- */
 
 static void write_hub(struct buffer *body, const struct call *call)
@@ -81,7 +139,7 @@ static void write_hub(struct buffer *body, const struct call *call)
               log_dropped_count(hub->log));
 }
 
-/* ---- The process, under the names that Prometheus has for every program ----------------------- */
+/* ---- The process, under the names that Prometheus has for all programs ------------------------
  */
 
 /* Resident and virtual size in pages; false where /proc is not to be had. */
@@ -134,6 +192,10 @@ void look_metrics(struct call *call)
     buffer_init(&body, METRICS_BODY_MAX);
     write_hub(&body, call);
     write_shards(&body, call->shard->hub);
+    if (PROFILE_IS_ON) {
+        write_stages(&body, call->shard->hub);
+        write_phases(&body, call->shard->hub);
+    }
     write_process(&body, call->shard->hub);
     if (body.failed) {
         response_problem(call, 503, "Out of memory.");

@@ -1,7 +1,8 @@
 /*
  * A strict reading of the Prometheus text format 0.0.4: every line is checked against the grammar and
  * the rules of the exposition formats' page and of promtool, then the text is parsed by
- * parse-prometheus-text-format, a parser of other people, whose families are returned by name.
+ * parse-prometheus-text-format, a parser of other people, whose families are returned by name. It loses
+ * the labels of histograms, so `samples` has all lines of a family as they are.
  */
 import assert from 'node:assert/strict';
 import parse from 'parse-prometheus-text-format';
@@ -85,7 +86,8 @@ export function readMetrics(text) {
     }
     const parsed = parse(text);
     assert.deepEqual(parsed.map(({ name }) => name).sort(), [...families.keys()].sort());
-    return new Map(parsed.map((family) => [family.name, family]));
+    return new Map(parsed.map((family) => [family.name,
+        { ...family, samples: families.get(family.name).samples }]));
 }
 
 /* The sum of a family over all its series. */

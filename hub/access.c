@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "hub/response.h"
+#include "hub/transport.h"
 
 enum { ORIGIN_LEN_MAX = 255 };
 
@@ -167,6 +168,9 @@ bool access_may_publish(struct call *call)
                          "Publishing from a page of another origin is not allowed. "
                          "Allow the origin with --cors-origin.");
         return false;
+    }
+    if (transport_knows_peer(call->connection)) {
+        return true;
     }
     if (call->config->tokens.count == 0) {
         bool is_socket = (call->connection->flags & CONNECTION_LOCAL_SOCKET) != 0;

@@ -8,6 +8,7 @@
 #include "hub/errand.h"
 #include "hub/response.h"
 #include "hub/shard.h"
+#include "hub/transport.h"
 
 enum {
     /* More unsent answers than this, and a pipelining client is not read from until they are out.
@@ -60,6 +61,7 @@ static void outbox_free(struct connection *connection)
         connection->outbox = NULL;
         list_remove_if_linked(&outbox->link);
         buffer_fini(&outbox->data);
+        buffer_fini(&outbox->sealed);
         memory_free(outbox);
     }
 }
@@ -76,22 +78,40 @@ static struct outbox *outbox_get(struct connection *connection)
         }
         *outbox = (struct outbox){.connection = connection};
         buffer_init(&outbox->data, CONNECTION_OUT_MAX_BYTES);
+        buffer_init(&outbox->sealed, CONNECTION_OUT_MAX_BYTES);
         list_append(&connection->shard->outgoing, &outbox->link);
         connection->outbox = outbox;
     }
     return connection->outbox;
 }
 
+bool connection_append(struct connection *connection, struct span bytes)
+{
+    struct outbox *outbox = outbox_get(connection);
+    if (outbox == NULL) {
+        return false;
+    }
+    buffer_append_span(&outbox->data, bytes);
+    return !outbox->data.failed;
+}
+
 void connection_write(struct connection *connection, struct span bytes)
 {
-    if (connection->state == CONNECTION_CLOSED) {
+    if (connection->state != CONNECTION_CLOSED && !connection_append(connection, bytes)) {
+        connection_close(connection, "no memory");
+    }
+}
+
+void connection_write_sealed(struct connection *connection, struct span bytes)
+{
+    if (bytes.len == 0) {
         return;
     }
     struct outbox *outbox = outbox_get(connection);
     if (outbox != NULL) {
-        buffer_append_span(&outbox->data, bytes);
+        buffer_append_span(&outbox->sealed, bytes);
     }
-    if (outbox == NULL || outbox->data.failed) {
+    if (outbox == NULL || outbox->sealed.failed) {
         connection_close(connection, "no memory");
     }
 }
@@ -202,7 +222,10 @@ static void stream_timer(struct connection *connection)
 static void reading_timer(struct connection *connection)
 {
     static const struct http_problem slow = {408, "The request did not arrive in time."};
-    if (connection->outbox != NULL) {
+    if (transport_is_shaking_hands(connection)) {
+        shard_count(&connection->shard->stats.tls_handshake_timeouts, 1);
+        connection_close(connection, "TLS handshake too slow");
+    } else if (connection->outbox != NULL) {
         connection_close(connection, "client does not read");
     } else if (connection->exchange != NULL) {
         connection_refuse(connection, &slow);
@@ -522,6 +545,15 @@ static void connection_peer_done(struct connection *connection)
 
 void connection_received(struct connection *connection, const char *bytes, ssize_t len)
 {
+    if (connection->transport != NULL && len > 0 && connection->state != CONNECTION_LINGERING) {
+        transport_received(connection, span_make(bytes, (size_t)len));
+    } else {
+        connection_heard(connection, bytes, len);
+    }
+}
+
+void connection_heard(struct connection *connection, const char *bytes, ssize_t len)
+{
     if (len < 0) {
         connection_close(connection, "reset");
     } else if (connection->state == CONNECTION_LINGERING) {
@@ -626,6 +658,9 @@ void connection_flushed(struct connection *connection)
         if ((connection->flags & CONNECTION_ENDING) != 0) {
             connection_close(connection, "ended");
         } else {
+            if (connection->transport != NULL) {
+                fanout_writable(&shard->fanout, &connection->subscriber);
+            }
             fanout_release(&shard->fanout, &connection->subscriber);
         }
         break;
@@ -775,6 +810,7 @@ void connection_close(struct connection *connection, const char *reason)
     }
     exchange_free(connection);
     outbox_free(connection);
+    transport_free(connection);
     wheel_remove(&shard->wheel, &connection->timer);
     list_remove_if_linked(&connection->waiting);
     if ((connection->flags & CONNECTION_ADDRESS_COUNTED) != 0) {

@@ -30,6 +30,7 @@ extern "C" {
 
 struct shard;
 struct errand;
+struct transport;
 
 enum connection_state {
     CONNECTION_FREE,
@@ -77,7 +78,8 @@ struct outbox {
     struct list link; /* the shard's `outgoing`; unlinked while sending or waiting for room */
     struct connection *connection;
     struct buffer data;
-    size_t sent;
+    struct buffer sealed; /* TLS: what of it has become records */
+    size_t sent;          /* of `sealed` with TLS, else of `data` */
 };
 
 struct connection {
@@ -93,8 +95,9 @@ struct connection {
     struct list waiting; /* the shard's connections without a whole request, oldest first */
     struct exchange *exchange;
     struct outbox *outbox;
-    struct errand *errand;   /* WAITING for it */
-    struct table_node by_id; /* the shard's clients, while STREAMING */
+    struct transport *transport; /* NULL: clear text and HTTP/1.1 (hub/transport.h) */
+    struct errand *errand;       /* WAITING for it */
+    struct table_node by_id;     /* the shard's clients, while STREAMING */
     union {
         char *name;      /* CONNECTION_NAMED */
         uint64_t number; /* else */
@@ -105,9 +108,13 @@ struct connection {
     struct address address;
 };
 
+static_assert(sizeof(struct connection) <= 256, "what an idle subscriber costs");
+
 /* Called by the shard for what io reports. */
 void connection_open(struct connection *connection);
 void connection_received(struct connection *connection, const char *bytes, ssize_t len);
+/* The same once a transport has taken off what is its. */
+void connection_heard(struct connection *connection, const char *bytes, ssize_t len);
 void connection_hung_up(struct connection *connection);
 void connection_writable(struct connection *connection);
 void connection_timer(struct connection *connection);
@@ -125,6 +132,10 @@ void connection_wait(struct connection *connection);
  * connection is closed in the same turn, as its answer would be broken.
  */
 void connection_write(struct connection *connection, struct span bytes);
+/* The same, but without memory it returns false and the caller decides. */
+bool connection_append(struct connection *connection, struct span bytes);
+/* Records of TLS, which go out as they are. */
+void connection_write_sealed(struct connection *connection, struct span bytes);
 /* The same as a piece of a body whose length is not known: one chunk, or raw for HTTP/1.0. */
 void connection_write_chunk(struct connection *connection, struct span bytes);
 /* The end of such a body. */

@@ -45,6 +45,7 @@ static uint64_t counter_read(const uint64_t *counter)
 struct shard_totals {
     uint64_t connections, streams, accepted, refused, requests, published, heartbeats, gaps;
     uint64_t slow_disconnects, bad_requests, evicted_half_open, accept_failures;
+    uint64_t tls_handshakes, tls_resumptions, tls_handshake_failures, tls_handshake_timeouts;
     uint64_t taken, deliveries, event_sends, short_sends, history_reads, passes;
     uint64_t sends, bytes_sent, bytes_received, turns, system_calls, cq_overflows;
 };
@@ -70,6 +71,10 @@ static const struct {
     TOTAL(bad_requests),
     TOTAL(evicted_half_open),
     TOTAL(accept_failures),
+    TOTAL(tls_handshakes),
+    TOTAL(tls_resumptions),
+    TOTAL(tls_handshake_failures),
+    TOTAL(tls_handshake_timeouts),
     TOTAL(taken),
     TOTAL(deliveries),
     TOTAL(event_sends),
@@ -103,6 +108,10 @@ static void totals_read(const struct shard *shard, struct shard_totals *totals)
         .bad_requests = counter_read(&stats->bad_requests),
         .evicted_half_open = counter_read(&stats->evicted_half_open),
         .accept_failures = counter_read(&stats->accept_failures),
+        .tls_handshakes = counter_read(&stats->tls_handshakes),
+        .tls_resumptions = counter_read(&stats->tls_resumptions),
+        .tls_handshake_failures = counter_read(&stats->tls_handshake_failures),
+        .tls_handshake_timeouts = counter_read(&stats->tls_handshake_timeouts),
         .taken = counter_read(&fanout->taken),
         .deliveries = counter_read(&fanout->deliveries),
         .event_sends = counter_read(&fanout->sends),

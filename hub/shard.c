@@ -6,6 +6,7 @@
 #include "core/base/memory.h"
 #include "core/event_id.h"
 #include "hub/resume_request.h"
+#include "hub/transport.h"
 #include "net/cpu.h"
 
 void shard_count(uint64_t *counter, int64_t by)
@@ -108,6 +109,10 @@ static void shard_accepted(void *owner, struct io_listener *listener, int32_t de
     shard_count(&shard->stats.accepted, 1);
     shard_count(&shard->stats.connections, 1);
     connection_open(connection);
+    if (container_of(listener, struct shard_listener, listener)->is_tls &&
+        transport_begin(connection, shard->tls) < 0) {
+        connection_close(connection, "no memory");
+    }
 }
 
 static void shard_accept_failed(void *owner, struct io_listener *listener, int error)
@@ -167,6 +172,10 @@ static void shard_sends_final(void *owner)
     struct shard *shard = owner;
     shard->now_ms = io_now_ms(shard->io);
     shard->wall_ms = hub_wall_ms();
+    for (uint32_t i = 0; i < shard->short_count; i++) {
+        fanout_sent(&shard->fanout, shard->shorts[i].token, shard->shorts[i].taken);
+    }
+    shard->short_count = 0;
     fanout_sends_final(&shard->fanout);
     for (uint32_t i = 0; i < shard->control_send_count; i++) {
         struct connection *connection = shard->control_sends[i];
@@ -209,6 +218,13 @@ static void shard_fanout_send(void *owner, struct subscriber *subscriber, struct
 {
     struct shard *shard = owner;
     struct connection *connection = connection_of_subscriber(subscriber);
+    if (connection->transport != NULL) {
+        ssize_t taken = transport_take(connection, bytes);
+        if (taken != (ssize_t)bytes.len) {
+            shard->shorts[shard->short_count++] = (struct shard_short){token, taken};
+        }
+        return;
+    }
     connection->sent_ms = shard->now_ms;
     io_send(shard->io, &connection->stream, bytes.bytes, bytes.len, token);
 }
@@ -216,7 +232,11 @@ static void shard_fanout_send(void *owner, struct subscriber *subscriber, struct
 static void shard_fanout_blocked(void *owner, struct subscriber *subscriber)
 {
     struct shard *shard = owner;
-    io_watch_writable(shard->io, &connection_of_subscriber(subscriber)->stream);
+    struct connection *connection = connection_of_subscriber(subscriber);
+    /* A transport's outbox is on its way out, and says when it is. */
+    if (connection->transport == NULL) {
+        io_watch_writable(shard->io, &connection->stream);
+    }
 }
 
 /* The subscriber fell behind further than anything is kept: it is told, and goes on from there. */
@@ -254,11 +274,36 @@ static const struct fanout_handler shard_fanout_handler = {
 /* ---- One turn ---------------------------------------------------------------------------------
  */
 
+/* A send for a connection without transport, for which the outbox comes between its events. */
 static bool connection_is_inside_event(const struct connection *connection)
 {
     return connection->state == CONNECTION_STREAMING &&
            (connection->subscriber.partial != NULL ||
             (connection->subscriber.flags & SUBSCRIBER_BLOCKED) != 0);
+}
+
+/* What is next for the socket. False: not now, or never. */
+static bool outbox_next(struct outbox *outbox, struct list *later, struct span *ret_bytes)
+{
+    struct connection *connection = outbox->connection;
+    const struct buffer *buffer = &outbox->data;
+    if (connection->transport != NULL) {
+        if (!transport_seal(connection)) {
+            return false;
+        }
+        buffer = &outbox->sealed;
+    } else if (connection->state == CONNECTION_STREAMING &&
+               connection->subscriber.turn == connection->shard->fanout.turn) {
+        /* One send per stream and turn, and this one's was an event. */
+        list_append(later, &outbox->link);
+        return false;
+    } else if (connection_is_inside_event(connection)) {
+        /* Other bytes must not go into the middle of an event that fell short. */
+        connection_close(connection, "too slow");
+        return false;
+    }
+    *ret_bytes = span_make(buffer->bytes + outbox->sent, buffer->len - outbox->sent);
+    return true;
 }
 
 /* Queues one send for each connection that has something to say and nothing under way. */
@@ -273,21 +318,13 @@ static void shard_send_outboxes(struct shard *shard)
         }
         struct outbox *outbox = container_of(link, struct outbox, link);
         struct connection *connection = outbox->connection;
-        if (connection->state == CONNECTION_STREAMING &&
-            connection->subscriber.turn == shard->fanout.turn) {
-            /* One send per stream and turn, and this one's was an event. */
-            list_append(&later, link);
-            continue;
+        struct span bytes;
+        if (outbox_next(outbox, &later, &bytes)) {
+            shard->control_sends[shard->control_send_count] = connection;
+            io_send(shard->io, &connection->stream, bytes.bytes, bytes.len,
+                    FANOUT_SENDS_MAX + shard->control_send_count);
+            shard->control_send_count++;
         }
-        if (connection_is_inside_event(connection)) {
-            /* Other bytes must not go into the middle of an event that fell short. */
-            connection_close(connection, "too slow");
-            continue;
-        }
-        shard->control_sends[shard->control_send_count] = connection;
-        io_send(shard->io, &connection->stream, outbox->data.bytes + outbox->sent,
-                outbox->data.len - outbox->sent, FANOUT_SENDS_MAX + shard->control_send_count);
-        shard->control_send_count++;
     }
     list_splice(&shard->outgoing, &later);
 }
@@ -398,6 +435,7 @@ static void shard_take_config(struct shard *shard)
     uint32_t generation = __atomic_load_n(&shard->hub->config_generation, __ATOMIC_ACQUIRE);
     if (generation != shard->config_generation) {
         shard->config = __atomic_load_n(&shard->hub->config, __ATOMIC_ACQUIRE);
+        shard->tls = shard->hub->tls_contexts[shard->config - shard->hub->configs];
         /* Release: after this the shard no longer reads the old one; pairs with hub_reload. */
         __atomic_store_n(&shard->config_generation, generation, __ATOMIC_RELEASE);
     }
@@ -513,6 +551,7 @@ struct shard *shard_new(struct hub *hub, unsigned shard_index)
     shard->shard_index = shard_index;
     shard->cpu = -1;
     shard->config = config;
+    shard->tls = hub->tls_contexts[0];
     shard->config_generation = hub->config_generation;
     shard->log = log_get_ring(hub->log, shard_index);
     doorbell_init(&shard->doorbell);
@@ -522,10 +561,13 @@ struct shard *shard_new(struct hub *hub, unsigned shard_index)
     random_init(&shard->random, hub->seed + shard_index);
     shard->client_number_next = random_next(&shard->random);
     shard->control_sends = memory_alloc(SHARD_CONTROL_SENDS_MAX * sizeof(shard->control_sends[0]));
+    shard->shorts = memory_alloc(FANOUT_SENDS_MAX * sizeof(shard->shorts[0]));
+    buffer_init(&shard->plain, SHARD_PLAIN_MAX_BYTES);
+    buffer_init(&shard->sealed, SHARD_PLAIN_MAX_BYTES);
     /* The path and the query of one request, each decoded once. */
     shard->scratch_size = 2 * (size_t)config->head_bytes_max + 1024;
     shard->scratch = memory_alloc(shard->scratch_size);
-    bool failed = shard->control_sends == NULL || shard->scratch == NULL;
+    bool failed = shard->control_sends == NULL || shard->shorts == NULL || shard->scratch == NULL;
     failed |= table_init(&shard->clients, hub->connection_max) < 0;
     failed |= queue_init(&shard->queue, config->queue_length) < 0;
     if (!failed) {
@@ -555,6 +597,9 @@ void shard_free(struct shard *shard)
     }
     memory_free(shard->slabs);
     memory_free(shard->control_sends);
+    memory_free(shard->shorts);
+    buffer_fini(&shard->plain);
+    buffer_fini(&shard->sealed);
     memory_free(shard->scratch);
     memory_free(shard);
 }
@@ -576,6 +621,7 @@ int shard_open(struct shard *shard)
         struct shard_listener *listener = &shard->listeners[i];
         listener->listener.fd = hub->listens[i].fds[shard->shard_index];
         listener->is_local = hub->listens[i].is_local;
+        listener->is_tls = hub->listens[i].is_tls;
         r = io_listen(shard->io, &listener->listener);
         if (r < 0) {
             shard->start_problem = "cannot accept connections";

@@ -35,6 +35,8 @@ enum {
     SHARD_CONTROL_SENDS_MAX = 4096,
     SHARD_TIMERS_PER_TURN = 1024,
     SHARD_SWEEP_MS = 500,
+    /* One receive, and half a record from before. */
+    SHARD_PLAIN_MAX_BYTES = 256 * 1024,
     /* Refused connections that are answered at one time; more are dropped without an answer. */
     SHARD_REFUSED_MAX = 64,
 };
@@ -53,11 +55,22 @@ struct shard_stats {
     uint64_t bad_requests;
     uint64_t evicted_half_open;
     uint64_t accept_failures;
+    uint64_t tls_handshakes;
+    uint64_t tls_resumptions; /* of them, with a ticket */
+    uint64_t tls_handshake_failures;
+    uint64_t tls_handshake_timeouts;
+};
+
+/* What a transport did not take of one of the turn's deliveries. */
+struct shard_short {
+    uint32_t token;
+    ssize_t taken;
 };
 
 struct shard_listener {
     struct io_listener listener;
     bool is_local;
+    bool is_tls;
 };
 
 struct shard {
@@ -71,6 +84,7 @@ struct shard {
     struct queue queue;
     struct fanout fanout;
     const struct config *config;
+    struct tls_context *tls;    /* that of the configuration, or NULL */
     uint32_t config_generation; /* atomic: main reads it before it frees an old configuration */
     struct log_ring *log;
     struct random random;
@@ -96,6 +110,10 @@ struct shard {
     uint64_t client_number_next;
     struct connection **control_sends; /* of this turn; NULL where a send fell short */
     uint32_t control_send_count;
+    struct shard_short *shorts; /* of this turn */
+    uint32_t short_count;
+    struct buffer plain;  /* scratch of the transports: what was just received, and ... */
+    struct buffer sealed; /* ... records that answer it */
     /* Scratch memory of the call being answered (hub/call.h). */
     char *scratch;
     size_t scratch_size;

@@ -7,6 +7,9 @@ import { test } from './harness.mjs';
 import { cleanEnvironment, settings } from './hub.mjs';
 import { within } from './until.mjs';
 
+/* The program speaks clear text. */
+export const hubOptions = { tls: false };
+
 /* Starts spatectl; `ended` gives its exit code and what it printed. */
 function ctl(hub, args, { input = '', env = {} } = {}) {
     const program = path.join(path.dirname(settings.spate), 'spatectl');
@@ -60,7 +63,7 @@ test('kick ends a client', async ({ hub }) => {
     assert.equal((await ctl(hub, ['kick', 'ada'])).out, '{"disconnected":1}\n');
 });
 
-test('exit codes', { hub: { env: { AUTH_TOKEN: 'secret' } } }, async ({ hub }) => {
+test('exit codes', { hub: { tls: false, env: { AUTH_TOKEN: 'secret' } } }, async ({ hub }) => {
     const refused = await ctl(hub, ['pub', 'a', 'b']);
     assert.equal(refused.code, 1);
     assert.match(refused.error, /^spatectl: 401: ./);

@@ -10,11 +10,17 @@ import { Stream } from './stream.mjs';
 import { Client, Wire } from './wire.mjs';
 
 /* Set once by run.mjs. */
-export const settings = { spate: null, io: 'auto', wrapper: [], slow: 1, big: false };
+export const settings = { spate: null, io: 'auto', wrapper: [], slow: 1, big: false,
+    tls: false };
 
 export function configure(values) {
     Object.assign(settings, values);
     setSlow(settings.slow);
+    if (settings.tls) {
+        /* For the clients that take no option: the certificate is made at start. */
+        process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0';
+        process.removeAllListeners('warning');
+    }
 }
 
 /* The environment of a hub: ours, without anything that would configure it. */
@@ -51,14 +57,19 @@ export class Hub {
      * Starts a hub and waits until it listens. options:
      *   args     more arguments           env     more variables
      *   listen   instead of 127.0.0.1:0   wrapper instead of the one of the command line
+     *   tls      instead of --tls of the command line
      *   stdio    of the descriptors from 3 on
      */
     static async start(options = {}) {
         const hub = new Hub();
-        const listen = (options.listen ?? ['127.0.0.1:0']).flatMap((one) => ['--listen', one]);
+        hub.tls = options.tls ?? (settings.tls && options.listen === undefined);
+        const own = hub.tls ? 'tls:127.0.0.1:0' : '127.0.0.1:0';
+        const listen = (options.listen ?? [own]).flatMap((one) => ['--listen', one]);
+        const certified = options.args?.some((arg) => arg.startsWith('--tls-'));
         const wrapper = options.wrapper ?? settings.wrapper;
         const [program, ...args] = [...wrapper, settings.spate, ...listen,
             ...(options.args?.includes('--io') ? [] : ['--io', settings.io]),
+            ...(hub.tls && !certified ? ['--tls-self-signed'] : []),
             ...(options.args?.includes('--drain-seconds') ? [] : ['--drain-seconds', '2']),
             ...(options.args ?? [])];
         hub.process = spawn(program, args, {
@@ -104,11 +115,11 @@ export class Hub {
     }
 
     get target() {
-        return { port: this.port };
+        return { port: this.port, tls: this.tls };
     }
 
     get url() {
-        return `http://127.0.0.1:${this.port}`;
+        return `${this.tls ? 'https' : 'http'}://127.0.0.1:${this.port}`;
     }
 
     signal(name) {

@@ -172,7 +172,8 @@ test('npm-style clients reconnect to a hub that comes back on its port', { hub: 
         await until('the first event', () => seen.length === 1);
         await first.stop();
         const second = await start({
-            listen: [`127.0.0.1:${first.port}`],
+            listen: [`${first.tls ? 'tls:' : ''}127.0.0.1:${first.port}`],
+            tls: first.tls,
             args: ['--retry-ms', '100'],
         });
         await until('open again', () => opened >= 2, 30);

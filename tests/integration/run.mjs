@@ -16,6 +16,7 @@ const { values } = parseArgs({
         only: { type: 'string', default: '' },
         slow: { type: 'string', default: '1' },
         big: { type: 'boolean', default: false },
+        tls: { type: 'boolean', default: false },
     },
 });
 
@@ -29,6 +30,7 @@ configure({
     wrapper: values.wrapper.split(' ').filter((word) => word !== ''),
     slow: Number(values.slow),
     big: values.big,
+    tls: values.tls,
 });
 
 const report = new Report();

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import net from 'node:net';
+import tls from 'node:tls';
 import { until } from './until.mjs';
 
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
@@ -117,13 +118,15 @@ export class Wire {
     ended = false; /* the hub has sent all it will: FIN or reset */
     error = null;
 
-    /* `target` is {port, host} or {path}; `options` may have localAddress. */
+    /* `target` is {port, host, tls} or {path}; `options` may have localAddress, and those of tls. */
     static connect(target, options = {}) {
         return new Promise((resolve, reject) => {
-            const socket = net.connect({ host: '127.0.0.1', ...target, ...options });
+            const where = { host: '127.0.0.1', ...target, ...options };
+            const socket = target.tls ? tls.connect({ rejectUnauthorized: false, ...where })
+                                      : net.connect(where);
             socket.setNoDelay(true);
             socket.once('error', reject);
-            socket.once('connect', () => {
+            socket.once(target.tls ? 'secureConnect' : 'connect', () => {
                 socket.off('error', reject);
                 resolve(new Wire(socket));
             });
@@ -188,6 +191,15 @@ export class Wire {
 
     destroy() {
         this.socket.destroy();
+    }
+
+    /* Ends it with a reset, where Node can: not under TLS. */
+    reset() {
+        if (this.socket.encrypted) {
+            this.socket.destroy();
+        } else {
+            this.socket.resetAndDestroy();
+        }
     }
 
     /* Waits for `condition`, looked at whenever something arrives. */

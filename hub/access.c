@@ -67,7 +67,7 @@ static bool call_is_local(const struct call *call)
         return false;
     }
     return (call->connection->flags & CONNECTION_LOCAL_SOCKET) != 0 ||
-           address_is_local(&call->connection->address);
+           address_is_local(connection_address(call->connection));
 }
 
 /* "http://host:port" against the Host that the request was sent to. */

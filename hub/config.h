@@ -110,6 +110,7 @@ struct config {
     uint32_t channels_max;
     uint32_t channel_idle_seconds;
     uint32_t subscriptions_max; /* channels of one connection */
+    uint32_t http2_streams_max; /* of one connection */
     uint32_t name_bytes_max;
     uint32_t batch_count_max;
     uint32_t idempotency_seconds;

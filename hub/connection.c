@@ -6,6 +6,7 @@
 #include "core/base/memory.h"
 #include "hub/call.h"
 #include "hub/errand.h"
+#include "hub/http2.h"
 #include "hub/response.h"
 #include "hub/shard.h"
 #include "hub/transport.h"
@@ -33,13 +34,16 @@ static void exchange_free(struct connection *connection)
     struct exchange *exchange = connection->exchange;
     if (exchange != NULL) {
         connection->exchange = NULL;
+        if (http2_is_stream(connection)) {
+            http2_body_freed(connection, exchange->body.len);
+        }
         buffer_fini(&exchange->head);
         buffer_fini(&exchange->body);
         memory_free(exchange);
     }
 }
 
-static struct exchange *exchange_new(struct connection *connection)
+struct exchange *connection_exchange(struct connection *connection)
 {
     const struct config *config = connection->shard->config;
     struct exchange *exchange = memory_alloc(sizeof(*exchange));
@@ -79,7 +83,9 @@ static struct outbox *outbox_get(struct connection *connection)
         *outbox = (struct outbox){.connection = connection};
         buffer_init(&outbox->data, CONNECTION_OUT_MAX_BYTES);
         buffer_init(&outbox->sealed, CONNECTION_OUT_MAX_BYTES);
-        list_append(&connection->shard->outgoing, &outbox->link);
+        list_append(http2_is_stream(connection) ? http2_outgoing(connection)
+                                                : &connection->shard->outgoing,
+                    &outbox->link);
         connection->outbox = outbox;
     }
     return connection->outbox;
@@ -136,15 +142,27 @@ void connection_write_end(struct connection *connection)
 {
     if (connection->minor_version == 0) {
         connection->flags |= CONNECTION_CLOSE_AFTER;
+        connection_complete(connection);
     } else {
         connection_write(connection, span_of("0\r\n\r\n"));
+    }
+}
+
+void connection_complete(struct connection *connection)
+{
+    if (http2_is_stream(connection) && connection->state != CONNECTION_CLOSED) {
+        connection->flags |= CONNECTION_COMPLETE;
+        /* The end goes out even if nothing is before it. */
+        if (outbox_get(connection) == NULL) {
+            connection_close(connection, "no memory");
+        }
     }
 }
 
 /* ---- Time
  * ---------------------------------------------------------------------------------------- */
 
-static void connection_set_timer(struct connection *connection, uint64_t in_ms)
+void connection_set_timer(struct connection *connection, uint64_t in_ms)
 {
     struct shard *shard = connection->shard;
     wheel_set(&shard->wheel, &connection->timer, shard->now_ms + in_ms);
@@ -252,6 +270,9 @@ void connection_timer(struct connection *connection)
     case CONNECTION_LINGERING:
         connection_close(connection, "done");
         break;
+    case CONNECTION_CARRYING:
+        http2_timer(connection);
+        break;
     case CONNECTION_FREE:
     case CONNECTION_CLOSED:
         CHECK(false); /* a closed connection has no timer */
@@ -277,7 +298,7 @@ void connection_refuse(struct connection *connection, const struct http_problem 
     shard_count(&shard->stats.bad_requests, 1);
     if (log_is_on(shard->log, LOG_LEVEL_DEBUG)) {
         char address[ADDRESS_TEXT_MAX];
-        size_t len = address_write(&connection->address, address);
+        size_t len = address_write(connection_address(connection), address);
         log_line(shard->log, LOG_LEVEL_DEBUG, "bad request",
                  LOG_STR("address", span_make(address, len)),
                  LOG_U64("status", (uint64_t)problem->status), LOG_TEXT("reason", problem->reason));
@@ -293,8 +314,8 @@ static void connection_fail(struct connection *connection, int status, const cha
 }
 
 /* A whole request is here. */
-static void connection_answer(struct connection *connection, const struct http_request *request,
-                              struct span body)
+void connection_answer(struct connection *connection, const struct http_request *request,
+                       struct span body)
 {
     struct shard *shard = connection->shard;
     connection->requests++;
@@ -312,7 +333,7 @@ static void connection_answer(struct connection *connection, const struct http_r
     }
     call_answer(connection, request, body);
     exchange_free(connection);
-    if (connection->state == CONNECTION_READING) {
+    if (connection->state == CONNECTION_READING && !http2_is_stream(connection)) {
         list_append(&shard->waiting, &connection->waiting);
     }
 }
@@ -323,7 +344,7 @@ static void connection_begin_body(struct connection *connection, struct span hea
 {
     struct exchange *exchange = connection->exchange;
     if (exchange == NULL) {
-        exchange = exchange_new(connection);
+        exchange = connection_exchange(connection);
         if (exchange == NULL) {
             connection_fail(connection, 503, "Out of memory.");
             return;
@@ -363,6 +384,26 @@ static size_t connection_head_done(struct connection *connection, struct span he
     return (size_t)body_len;
 }
 
+/*
+ * A client that knows beforehand that we speak HTTP/2 begins like this (RFC 9113, 3.3 and 3.4); to
+ * a parser of HTTP/1.1 it is a bad request.
+ */
+static bool connection_is_preface(const struct connection *connection, struct span head)
+{
+    return connection->requests == 0 && (connection->flags & CONNECTION_REFUSED) == 0 &&
+           span_is(head, "PRI * HTTP/2.0\r\n\r\n");
+}
+
+/* `input` begins with it and is used up. */
+static void connection_preface(struct connection *connection, struct span input)
+{
+    if (http2_begin(connection) < 0) {
+        connection_close(connection, "no memory");
+    } else {
+        http2_received(connection, input);
+    }
+}
+
 static size_t connection_first_input(struct connection *connection, struct span input)
 {
     size_t scanned = 0;
@@ -377,6 +418,10 @@ static size_t connection_first_input(struct connection *connection, struct span 
     }
     switch (outcome) {
     case HTTP_BAD:
+        if (connection_is_preface(connection, span_make(input.bytes, head_len))) {
+            connection_preface(connection, input);
+            return input.len;
+        }
         connection_refuse(connection, &problem);
         return 0;
     case HTTP_DONE:
@@ -386,7 +431,7 @@ static size_t connection_first_input(struct connection *connection, struct span 
     case HTTP_MORE:
         break;
     }
-    struct exchange *exchange = exchange_new(connection);
+    struct exchange *exchange = connection_exchange(connection);
     if (exchange != NULL) {
         buffer_append_span(&exchange->head, input);
         exchange->head_scanned = scanned;
@@ -415,6 +460,15 @@ static size_t connection_more_head(struct connection *connection, struct span in
         outcome = http_head_parse(exchange->head.bytes, head_len, &exchange->request, &problem);
     }
     if (outcome == HTTP_MORE) {
+        return input.len;
+    }
+    if (outcome == HTTP_BAD &&
+        connection_is_preface(connection, span_make(exchange->head.bytes, head_len))) {
+        struct buffer whole = exchange->head;
+        buffer_init(&exchange->head, 0);
+        exchange_free(connection);
+        connection_preface(connection, buffer_span(&whole));
+        buffer_fini(&whole);
         return input.len;
     }
     if (outcome == HTTP_BAD) {
@@ -484,7 +538,7 @@ static void connection_stash(struct connection *connection, struct span input)
 {
     struct exchange *exchange = connection->exchange;
     if (exchange == NULL) {
-        exchange = exchange_new(connection);
+        exchange = connection_exchange(connection);
     }
     if (exchange != NULL) {
         buffer_append_span(&exchange->head, input);
@@ -560,6 +614,12 @@ void connection_heard(struct connection *connection, const char *bytes, ssize_t 
         if (len == 0) {
             connection_close(connection, "done");
         }
+    } else if (connection->state == CONNECTION_CARRYING) {
+        if (len == 0) {
+            connection_close(connection, "client left");
+        } else {
+            http2_received(connection, span_make(bytes, (size_t)len));
+        }
     } else if (len == 0) {
         connection_peer_done(connection);
     } else if (connection->state == CONNECTION_READING) {
@@ -569,10 +629,19 @@ void connection_heard(struct connection *connection, const char *bytes, ssize_t 
 
 void connection_hung_up(struct connection *connection)
 {
-    if (connection->state == CONNECTION_STREAMING) {
+    if (connection->state == CONNECTION_STREAMING || connection->state == CONNECTION_CARRYING) {
         connection_close(connection, "client left");
     } else {
         connection_peer_done(connection);
+    }
+}
+
+/* A stream has nothing more to read: its request has come whole. */
+static void connection_read_stop(struct connection *connection)
+{
+    if (!http2_is_stream(connection)) {
+        connection->flags |= CONNECTION_READ_STOPPED;
+        io_read_stop(connection->shard->io, &connection->stream);
     }
 }
 
@@ -580,8 +649,7 @@ void connection_wait(struct connection *connection)
 {
     CHECK(connection->state == CONNECTION_READING);
     connection->state = CONNECTION_WAITING;
-    connection->flags |= CONNECTION_READ_STOPPED;
-    io_read_stop(connection->shard->io, &connection->stream);
+    connection_read_stop(connection);
     connection_set_timer(connection, (uint64_t)connection->shard->config->keepalive_seconds * 1000);
 }
 
@@ -604,6 +672,9 @@ void connection_resume(struct connection *connection)
     struct shard *shard = connection->shard;
     connection->state = CONNECTION_READING;
     connection->timer_phase = PHASE_NONE;
+    if (http2_is_stream(connection)) {
+        return;
+    }
     list_append(&shard->waiting, &connection->waiting);
     if (connection->outbox == NULL) {
         connection_flushed(connection);
@@ -633,7 +704,7 @@ void connection_writable(struct connection *connection)
     }
 }
 
-static void connection_finish(struct connection *connection)
+void connection_finish(struct connection *connection)
 {
     struct shard *shard = connection->shard;
     if ((connection->flags & CONNECTION_LINGER_AFTER) == 0 ||
@@ -664,7 +735,13 @@ void connection_flushed(struct connection *connection)
             fanout_release(&shard->fanout, &connection->subscriber);
         }
         break;
+    case CONNECTION_CARRYING:
+        http2_flushed(connection);
+        break;
     case CONNECTION_READING:
+        if (http2_is_stream(connection)) {
+            break; /* an interim answer; the last one ends the stream */
+        }
         if ((connection->flags & CONNECTION_CLOSE_AFTER) != 0) {
             connection_finish(connection);
         } else if ((connection->flags & CONNECTION_READ_STOPPED) != 0) {
@@ -705,6 +782,13 @@ struct span connection_id(const struct connection *connection)
     return span_make(text, sizeof(text));
 }
 
+const struct address *connection_address(const struct connection *connection)
+{
+    const struct connection *carrier =
+        http2_is_stream(connection) ? connection->transport->http2->connection : connection;
+    return &carrier->address.peer;
+}
+
 /* One name for the log; a stream of several channels is told by its first. */
 static struct span stream_channel(struct connection *connection)
 {
@@ -724,7 +808,7 @@ static void stream_log(struct connection *connection, const char *event, const c
     char text[ADDRESS_TEXT_MAX];
     struct log_field fields[6] = {
         LOG_STR("client", connection_id(connection)),
-        LOG_STR("address", span_make(text, address_write(&connection->address, text))),
+        LOG_STR("address", span_make(text, address_write(connection_address(connection), text))),
         LOG_STR("channel", stream_channel(connection)),
         LOG_U64("channels", connection->subscriber.channel_count),
     };
@@ -754,9 +838,8 @@ int connection_stream(struct connection *connection, struct span name)
     connection->state = CONNECTION_STREAMING;
     connection->since_ms = shard->now_ms;
     connection->sent_ms = shard->now_ms;
-    connection->flags |= CONNECTION_READ_STOPPED;
     connection->flags &= (uint16_t)~CONNECTION_CLOSE_AFTER;
-    io_read_stop(shard->io, &connection->stream);
+    connection_read_stop(connection);
     shard_count(&shard->stats.streams, 1);
     connection_set_timer(connection, (uint64_t)shard->config->heartbeat_seconds * 1000);
     stream_log(connection, "connect", NULL);
@@ -810,11 +893,16 @@ void connection_close(struct connection *connection, const char *reason)
     }
     exchange_free(connection);
     outbox_free(connection);
-    transport_free(connection);
     wheel_remove(&shard->wheel, &connection->timer);
     list_remove_if_linked(&connection->waiting);
+    if (http2_is_stream(connection)) {
+        connection->state = CONNECTION_CLOSED;
+        http2_stream_closed(connection);
+        return;
+    }
+    transport_free(connection);
     if ((connection->flags & CONNECTION_ADDRESS_COUNTED) != 0) {
-        address_table_leave(&shard->hub->addresses, &connection->address);
+        address_table_leave(&shard->hub->addresses, &connection->address.peer);
     }
     shard->refused_count -= (connection->flags & CONNECTION_REFUSED) != 0;
     connection->state = CONNECTION_CLOSED;

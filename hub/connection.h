@@ -1,11 +1,13 @@
 /*
- * A connection: one accepted socket and what is happening on it.
+ * A connection: one accepted socket and what is happening on it; or one stream of HTTP/2, which has
+ * all of this but the socket (hub/http2.h).
  *
  *   READING ──request──▶ (answered at once) ──▶ READING ...        keep-alive, pipelining
  *      │        │
  *      │        ├──▶ WAITING   an answer that needs other shards or several turns (lists)
  *      │        └──▶ STREAMING a subscriber, until it or we go
  *      └──refused──▶ LINGERING answered, sending finished, input thrown away until the peer goes
+ *      '──preface──▶ CARRYING   speaks HTTP/2: its streams do all of the above
  *   any ──▶ CLOSED (waiting for io's `closed`) ──▶ slot free
  *
  * Memory: an idle connection is this struct. The exchange (a request that has not come whole) and
@@ -37,6 +39,7 @@ enum connection_state {
     CONNECTION_READING,
     CONNECTION_WAITING,
     CONNECTION_STREAMING,
+    CONNECTION_CARRYING,
     CONNECTION_LINGERING,
     CONNECTION_CLOSED,
 };
@@ -60,6 +63,10 @@ enum {
     CONNECTION_PROVEN = 256,
     /* The subscriber's stream is being ended in good order. */
     CONNECTION_ENDING = 512,
+    /* A stream of an HTTP/2 connection, ... */
+    CONNECTION_IS_STREAM = 1024,
+    /* ... whose answer ends with what is in the outbox. */
+    CONNECTION_COMPLETE = 2048,
 };
 
 /* A request that has not come whole, or pipelined input that has to wait. */
@@ -89,13 +96,14 @@ struct connection {
     uint8_t state;         /* enum connection_state */
     uint8_t minor_version; /* of the request being answered */
     uint8_t timer_phase;   /* what the timer is set for */
+    int32_t stream_id;     /* of a stream; 0 once the peer knows that it has ended */
     struct shard *shard;
     struct subscriber subscriber;
     struct wheel_node timer;
     struct list waiting; /* the shard's connections without a whole request, oldest first */
     struct exchange *exchange;
     struct outbox *outbox;
-    struct transport *transport; /* NULL: clear text and HTTP/1.1 (hub/transport.h) */
+    struct transport *transport; /* NULL: clear text and HTTP/1.1. A stream has its carrier's */
     struct errand *errand;       /* WAITING for it */
     struct table_node by_id;     /* the shard's clients, while STREAMING */
     union {
@@ -105,7 +113,10 @@ struct connection {
     } id;
     uint64_t since_ms; /* monotonic: accepted, or streaming since */
     uint64_t sent_ms;  /* monotonic: when control bytes last went out; see also subscriber.turn */
-    struct address address;
+    union {
+        struct address peer;
+        struct list stream; /* of a stream: among those of its connection */
+    } address;
 };
 
 static_assert(sizeof(struct connection) <= 256, "what an idle subscriber costs");
@@ -140,9 +151,21 @@ void connection_write_sealed(struct connection *connection, struct span bytes);
 void connection_write_chunk(struct connection *connection, struct span bytes);
 /* The end of such a body. */
 void connection_write_end(struct connection *connection);
+/* The answer is written as a whole. Only HTTP/2 does not know that from its length. */
+void connection_complete(struct connection *connection);
 
 /* Ends the connection now. `reason` is a literal for the log. */
 void connection_close(struct connection *connection, const char *reason);
+
+/* For hub/http2.c: the parts of reading a request, of sitting out a time and of ending. */
+struct exchange *connection_exchange(struct connection *connection);
+void connection_answer(struct connection *connection, const struct http_request *request,
+                       struct span body);
+void connection_set_timer(struct connection *connection, uint64_t in_ms);
+void connection_finish(struct connection *connection);
+
+/* Where the peer is. */
+const struct address *connection_address(const struct connection *connection);
 
 /* Answers a request that could not be understood, and closes gently. */
 void connection_refuse(struct connection *connection, const struct http_problem *problem);

@@ -266,6 +266,7 @@ static int hub_make_tls(struct hub *hub, const struct config *config,
         .key_file = config->tls_key,
         .client_ca_file = config->tls_client_ca,
         .self_signed = config->tls_self_signed != 0,
+        .http2 = true,
         .previous = before,
     };
     *ret_context = NULL;

@@ -46,6 +46,7 @@ struct shard_totals {
     uint64_t connections, streams, accepted, refused, requests, published, heartbeats, gaps;
     uint64_t slow_disconnects, bad_requests, evicted_half_open, accept_failures;
     uint64_t tls_handshakes, tls_resumptions, tls_handshake_failures, tls_handshake_timeouts;
+    uint64_t http2_connections, http2_streams, http2_floods;
     uint64_t taken, deliveries, event_sends, short_sends, history_reads, passes;
     uint64_t sends, bytes_sent, bytes_received, turns, system_calls, cq_overflows;
 };
@@ -75,6 +76,9 @@ static const struct {
     TOTAL(tls_resumptions),
     TOTAL(tls_handshake_failures),
     TOTAL(tls_handshake_timeouts),
+    TOTAL(http2_connections),
+    TOTAL(http2_streams),
+    TOTAL(http2_floods),
     TOTAL(taken),
     TOTAL(deliveries),
     TOTAL(event_sends),
@@ -112,6 +116,9 @@ static void totals_read(const struct shard *shard, struct shard_totals *totals)
         .tls_resumptions = counter_read(&stats->tls_resumptions),
         .tls_handshake_failures = counter_read(&stats->tls_handshake_failures),
         .tls_handshake_timeouts = counter_read(&stats->tls_handshake_timeouts),
+        .http2_connections = counter_read(&stats->http2_connections),
+        .http2_streams = counter_read(&stats->http2_streams),
+        .http2_floods = counter_read(&stats->http2_floods),
         .taken = counter_read(&fanout->taken),
         .deliveries = counter_read(&fanout->deliveries),
         .event_sends = counter_read(&fanout->sends),

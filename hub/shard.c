@@ -5,6 +5,7 @@
 
 #include "core/base/memory.h"
 #include "core/event_id.h"
+#include "hub/http2.h"
 #include "hub/resume_request.h"
 #include "hub/transport.h"
 #include "net/cpu.h"
@@ -102,7 +103,7 @@ static void shard_accepted(void *owner, struct io_listener *listener, int32_t de
         flags |= CONNECTION_LOCAL_SOCKET;
     }
     connection->flags = flags;
-    connection->address = address;
+    connection->address.peer = address;
     /* Relaxed: see shard_admit. */
     __atomic_fetch_add(&shard->hub->connection_count, 1, __ATOMIC_RELAXED);
     shard->refused_count += (flags & CONNECTION_REFUSED) != 0;
@@ -154,6 +155,9 @@ static void control_sent(struct shard *shard, uint32_t send_index, ssize_t sent)
         return;
     }
     connection->outbox->sent += (size_t)sent;
+    if (sent > 0 && connection->state == CONNECTION_CARRYING) {
+        connection->sent_ms = shard->now_ms;
+    }
     io_watch_writable(shard->io, &connection->stream);
 }
 
@@ -286,23 +290,21 @@ static bool connection_is_inside_event(const struct connection *connection)
 static bool outbox_next(struct outbox *outbox, struct list *later, struct span *ret_bytes)
 {
     struct connection *connection = outbox->connection;
-    const struct buffer *buffer = &outbox->data;
     if (connection->transport != NULL) {
-        if (!transport_seal(connection)) {
-            return false;
-        }
-        buffer = &outbox->sealed;
-    } else if (connection->state == CONNECTION_STREAMING &&
-               connection->subscriber.turn == connection->shard->fanout.turn) {
+        return transport_seal(connection, ret_bytes);
+    }
+    if (connection->state == CONNECTION_STREAMING &&
+        connection->subscriber.turn == connection->shard->fanout.turn) {
         /* One send per stream and turn, and this one's was an event. */
         list_append(later, &outbox->link);
         return false;
-    } else if (connection_is_inside_event(connection)) {
+    }
+    if (connection_is_inside_event(connection)) {
         /* Other bytes must not go into the middle of an event that fell short. */
         connection_close(connection, "too slow");
         return false;
     }
-    *ret_bytes = span_make(buffer->bytes + outbox->sent, buffer->len - outbox->sent);
+    *ret_bytes = span_make(outbox->data.bytes + outbox->sent, outbox->data.len - outbox->sent);
     return true;
 }
 
@@ -371,6 +373,8 @@ static void connection_drain(struct connection *connection)
         uint64_t spread_ms = (uint64_t)shard->config->drain_seconds * 1000 * 3 / 4;
         wheel_set(&shard->wheel, &connection->timer,
                   shard->now_ms + random_below(&shard->random, spread_ms));
+    } else if (connection->state == CONNECTION_CARRYING) {
+        http2_drain(connection);
     }
 }
 
@@ -378,6 +382,9 @@ static void connection_stop(struct connection *connection)
 {
     if (connection->state == CONNECTION_STREAMING) {
         connection_end_stream(connection, "shutdown");
+    } else if (connection->state == CONNECTION_CARRYING) {
+        /* It ends with its last stream. */
+        http2_drain(connection);
     } else if (connection->outbox == NULL) {
         connection_close(connection, "shutdown");
     }
@@ -454,8 +461,8 @@ static bool shard_has_orders(const struct shard *shard)
 static int shard_timeout_ms(struct shard *shard)
 {
     if (shard_has_orders(shard) || fanout_has_work(&shard->fanout) ||
-        !list_is_empty(&shard->outgoing) || shard->control_send_count > 0 ||
-        !mailbox_is_empty(&shard->mailbox)) {
+        !list_is_empty(&shard->outgoing) || !list_is_empty(&shard->pumping) ||
+        shard->control_send_count > 0 || !mailbox_is_empty(&shard->mailbox)) {
         return 0;
     }
     uint64_t wait_ms = wheel_wait_ms(&shard->wheel, shard->now_ms);
@@ -466,8 +473,30 @@ static int shard_timeout_ms(struct shard *shard)
     return (int)wait_ms;
 }
 
+/* Lets HTTP/2 frame what the turn has brought. */
+static void shard_pump(struct shard *shard)
+{
+    struct list round;
+    struct list *link;
+    list_init(&round);
+    list_splice(&round, &shard->pumping);
+    while ((link = list_take(&round)) != NULL) {
+        http2_pump(container_of(link, struct http2, link));
+    }
+}
+
+/* Nothing points at them any more: everybody who was busy with them is done. */
+static void shard_free_streams(struct shard *shard)
+{
+    struct list *link;
+    while ((link = list_take(&shard->closed_streams)) != NULL) {
+        shard_connection_put(shard, container_of(link, struct connection, waiting));
+    }
+}
+
 bool shard_turn(struct shard *shard)
 {
+    shard_free_streams(shard);
     int timeout_ms = shard_timeout_ms(shard);
     if (timeout_ms != 0) {
         /* Whoever hands us something from here on wakes us; what came before is seen now. */
@@ -487,6 +516,7 @@ bool shard_turn(struct shard *shard)
     if (hub_is_draining(shard->hub)) {
         shard_drain(shard);
     }
+    shard_pump(shard);
     shard_send_outboxes(shard);
     return !(shard->draining && shard->stats.connections == 0);
 }
@@ -558,6 +588,8 @@ struct shard *shard_new(struct hub *hub, unsigned shard_index)
     mailbox_init(&shard->mailbox);
     list_init(&shard->waiting);
     list_init(&shard->outgoing);
+    list_init(&shard->pumping);
+    list_init(&shard->closed_streams);
     random_init(&shard->random, hub->seed + shard_index);
     shard->client_number_next = random_next(&shard->random);
     shard->control_sends = memory_alloc(SHARD_CONTROL_SENDS_MAX * sizeof(shard->control_sends[0]));

@@ -59,6 +59,9 @@ struct shard_stats {
     uint64_t tls_resumptions; /* of them, with a ticket */
     uint64_t tls_handshake_failures;
     uint64_t tls_handshake_timeouts;
+    uint64_t http2_connections;
+    uint64_t http2_streams; /* requests, of whatever kind */
+    uint64_t http2_floods;  /* connections that were ended for making work in vain */
 };
 
 /* What a transport did not take of one of the turn's deliveries. */
@@ -104,9 +107,11 @@ struct shard {
     uint32_t slab_capacity;
     struct connection *free_slots;
     uint32_t refused_count;
-    struct list waiting;  /* connections without a whole request yet, oldest first */
-    struct list outgoing; /* outboxes with something to send */
-    struct table clients; /* streams by the hash of their id */
+    struct list waiting;        /* connections without a whole request yet, oldest first */
+    struct list outgoing;       /* outboxes with something to send */
+    struct list pumping;        /* HTTP/2 connections that may have something to frame */
+    struct list closed_streams; /* of HTTP/2, by `waiting`; free from the next turn on */
+    struct table clients;       /* streams by the hash of their id */
     uint64_t client_number_next;
     struct connection **control_sends; /* of this turn; NULL where a send fell short */
     uint32_t control_send_count;

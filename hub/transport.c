@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "core/base/memory.h"
+#include "hub/http2.h"
 #include "hub/shard.h"
 
 int transport_begin(struct connection *connection, struct tls_context *context)
@@ -20,10 +21,25 @@ int transport_begin(struct connection *connection, struct tls_context *context)
     return 0;
 }
 
+int transport_carry(struct connection *connection, struct http2 *http2)
+{
+    if (connection->transport == NULL) {
+        connection->transport = memory_calloc(1, sizeof(*connection->transport));
+        if (connection->transport == NULL) {
+            return -ENOMEM;
+        }
+    }
+    connection->transport->http2 = http2;
+    return 0;
+}
+
 void transport_free(struct connection *connection)
 {
     struct transport *transport = connection->transport;
     if (transport != NULL) {
+        if (transport->http2 != NULL) {
+            http2_free(connection);
+        }
         connection->transport = NULL;
         tls_free(transport->tls);
         memory_free(transport);
@@ -65,6 +81,9 @@ static void transport_handshake_done(struct connection *connection)
     if (tls_is_resumed(connection->transport->tls)) {
         shard_count(&shard->stats.tls_resumptions, 1);
     }
+    if (tls_is_http2(connection->transport->tls) && http2_begin(connection) < 0) {
+        connection_close(connection, "no memory");
+    }
 }
 
 /* Nothing can be said any more but the alert, which is in the outbox if there is one. */
@@ -89,6 +108,10 @@ void transport_received(struct connection *connection, struct span bytes)
 {
     struct shard *shard = connection->shard;
     struct transport *transport = connection->transport;
+    if (transport->tls == NULL) {
+        connection_heard(connection, bytes.bytes, (ssize_t)bytes.len);
+        return;
+    }
     if (transport_is_clear_text(transport, bytes)) {
         transport_refuse_clear_text(connection);
         return;
@@ -101,14 +124,14 @@ void transport_received(struct connection *connection, struct span bytes)
     sealed->len = 0;
     enum tls_outcome outcome = tls_open(transport->tls, bytes, plain, sealed);
     bool established = tls_is_established(transport->tls);
-    if (!was_established && established) {
-        transport_handshake_done(connection);
-    }
     if (sealed->failed) {
         sealed->failed = false;
         outcome = TLS_BROKEN;
     }
     connection_write_sealed(connection, buffer_span(sealed));
+    if (!was_established && established && connection->state != CONNECTION_CLOSED) {
+        transport_handshake_done(connection);
+    }
     if (plain->len > 0 && connection->state != CONNECTION_CLOSED) {
         connection_heard(connection, plain->bytes, (ssize_t)plain->len);
     }
@@ -127,9 +150,8 @@ void transport_received(struct connection *connection, struct span bytes)
  */
 
 /* What is out is let go, so that a peer who never quite keeps up does not make the buffer grow. */
-static void outbox_compact(struct outbox *outbox)
+static void outbox_compact(struct outbox *outbox, struct buffer *buffer)
 {
-    struct buffer *buffer = &outbox->sealed;
     if (outbox->sent > 0) {
         buffer->len -= outbox->sent;
         memmove(buffer->bytes, buffer->bytes + outbox->sent, buffer->len);
@@ -140,16 +162,21 @@ static void outbox_compact(struct outbox *outbox)
 /* Whether everything that will be said has been: the peer is told, with the last record. */
 static bool transport_is_last(const struct connection *connection)
 {
-    return (connection->state == CONNECTION_READING &&
+    return ((connection->state == CONNECTION_READING || connection->state == CONNECTION_CARRYING) &&
             (connection->flags & CONNECTION_CLOSE_AFTER) != 0) ||
            (connection->flags & CONNECTION_ENDING) != 0;
 }
 
-bool transport_seal(struct connection *connection)
+bool transport_seal(struct connection *connection, struct span *ret_bytes)
 {
     struct transport *transport = connection->transport;
     struct outbox *outbox = connection->outbox;
-    outbox_compact(outbox);
+    if (transport->tls == NULL) {
+        outbox_compact(outbox, &outbox->data);
+        *ret_bytes = buffer_span(&outbox->data);
+        return true;
+    }
+    outbox_compact(outbox, &outbox->sealed);
     if (outbox->data.len > 0) {
         if (transport->ended ||
             tls_seal(transport->tls, buffer_span(&outbox->data), &outbox->sealed) != TLS_OK) {
@@ -162,13 +189,16 @@ bool transport_seal(struct connection *connection)
         transport->ended = true;
         tls_end(transport->tls, &outbox->sealed);
     }
+    *ret_bytes = buffer_span(&outbox->sealed);
     return true;
 }
 
 ssize_t transport_take(struct connection *connection, struct span bytes)
 {
-    const struct outbox *outbox = connection->outbox;
-    size_t unsent = outbox == NULL ? 0 : outbox->data.len + outbox->sealed.len - outbox->sent;
+    if (http2_is_stream(connection)) {
+        return http2_take(connection, bytes);
+    }
+    size_t unsent = outbox_unsent(connection->outbox);
     if (unsent >= TRANSPORT_OUT_MAX_BYTES) {
         return 0;
     }

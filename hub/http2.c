@@ -13,10 +13,11 @@ enum {
     HTTP2_HEAD_MAX = 4096,
     /* A head that is this many times too large is no accident. */
     HTTP2_HEAD_BOMB = 16,
-    HTTP2_CHARGE_BOMB = 500,
+    HTTP2_CHARGE_BOMB = 1000,
     HTTP2_CHARGE_SETTINGS = 20,
     HTTP2_CHARGE_INVALID = 10,
     HTTP2_TIMER_MS_MAX = 5000,
+    HTTP2_OF_USE_MS = 1000,
 };
 
 bool http2_is_stream(const struct connection *connection)
@@ -84,7 +85,15 @@ static void http2_charge(struct http2 *http2, uint32_t charge)
     }
 }
 
-static void http2_charge_frame(struct http2 *http2, const nghttp2_frame *frame)
+/* Leaving a stream that one has listened to for a while is no flood. */
+static bool stream_was_of_use(const struct http2 *http2, const struct connection *stream)
+{
+    return stream != NULL && stream->state == CONNECTION_STREAMING &&
+           http2_shard(http2)->now_ms - stream->since_ms >= HTTP2_OF_USE_MS;
+}
+
+static void http2_charge_frame(struct http2 *http2, const nghttp2_frame *frame,
+                               const struct connection *stream)
 {
     switch (frame->hd.type) {
     case NGHTTP2_DATA:
@@ -99,9 +108,10 @@ static void http2_charge_frame(struct http2 *http2, const nghttp2_frame *frame)
         }
         break;
     case NGHTTP2_PING:
-    case NGHTTP2_PRIORITY:
-    case NGHTTP2_RST_STREAM:
         http2_charge(http2, 1);
+        break;
+    case NGHTTP2_RST_STREAM:
+        http2_charge(http2, stream_was_of_use(http2, stream) ? 0 : 1);
         break;
     case NGHTTP2_WINDOW_UPDATE:
         http2->room = true;
@@ -349,7 +359,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     struct connection *stream = http2_stream(http2, frame->hd.stream_id);
     bool end = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
     (void)session;
-    http2_charge_frame(http2, frame);
+    http2_charge_frame(http2, frame, stream);
     if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
         if (stream != NULL) {
             stream_head_received(http2, stream, end);
@@ -360,6 +370,16 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
         if (stream != NULL && end) {
             stream_request_done(stream);
         }
+    }
+    return 0;
+}
+
+/* PRIORITY, which nobody looks at, is told here alone. */
+static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *head, void *context)
+{
+    (void)session;
+    if (head->type == NGHTTP2_PRIORITY) {
+        http2_charge(context, 1);
     }
     return 0;
 }
@@ -712,6 +732,7 @@ static void http2_make_callbacks(void)
     nghttp2_session_callbacks_set_on_header_callback2(callbacks, on_header);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
+    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
     nghttp2_session_callbacks_set_send_callback(callbacks, on_send);

@@ -33,8 +33,8 @@ enum {
     /* Unsent bytes of the connection from which on its streams are given no more. */
     HTTP2_OUT_MAX_BYTES = 256 * 1024,
     /* Charges: what a connection may owe, and what it works off in a second. */
-    HTTP2_CHARGE_MAX = 2000,
-    HTTP2_CHARGES_PER_SECOND = 200,
+    HTTP2_CHARGE_MAX = 5000,
+    HTTP2_CHARGES_PER_SECOND = 1000,
     /* Request bodies under way on one connection, in bodies of the largest size. */
     HTTP2_BODIES_MAX = 8,
 };

@@ -224,6 +224,7 @@ static void shard_fanout_send(void *owner, struct subscriber *subscriber, struct
     struct connection *connection = connection_of_subscriber(subscriber);
     if (connection->transport != NULL) {
         ssize_t taken = transport_take(connection, bytes);
+        connection->sent_ms = taken > 0 ? shard->now_ms : connection->sent_ms;
         if (taken != (ssize_t)bytes.len) {
             shard->shorts[shard->short_count++] = (struct shard_short){token, taken};
         }

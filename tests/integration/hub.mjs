@@ -6,12 +6,13 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { setSlow, until, within } from './until.mjs';
+import { Sessions } from './http2.mjs';
 import { Stream } from './stream.mjs';
 import { Client, Wire } from './wire.mjs';
 
 /* Set once by run.mjs. */
 export const settings = { spate: null, io: 'auto', wrapper: [], slow: 1, big: false,
-    tls: false };
+    tls: false, h2: false };
 
 export function configure(values) {
     Object.assign(settings, values);
@@ -52,12 +53,14 @@ export class Hub {
     #clients = [];
     #streams = [];
     #shared = null;
+    #sessions = null;
 
     /*
      * Starts a hub and waits until it listens. options:
      *   args     more arguments           env     more variables
      *   listen   instead of 127.0.0.1:0   wrapper instead of the one of the command line
      *   tls      instead of --tls of the command line
+     *   h2       instead of --h2: requests and streams, but not bare connections, speak HTTP/2
      *   stdio    of the descriptors from 3 on
      */
     static async start(options = {}) {
@@ -95,7 +98,9 @@ export class Hub {
             throw error;
         }
         const tcp = hub.listening().find((address) => !address.startsWith('unix:'));
+        hub.h2 = options.h2 ?? settings.h2;
         hub.port = tcp === undefined ? undefined : Number(tcp.slice(tcp.lastIndexOf(':') + 1));
+        hub.#sessions = new Sessions(hub.url);
         return hub;
     }
 
@@ -115,7 +120,7 @@ export class Hub {
     }
 
     get target() {
-        return { port: this.port, tls: this.tls };
+        return { port: this.port, tls: this.tls, h2: this.h2 ? this.#sessions : undefined };
     }
 
     get url() {
@@ -178,6 +183,7 @@ export class Hub {
         this.#clients = [];
         this.#streams = [];
         this.#shared = null;
+        this.#sessions?.close();
     }
 
     /* Waits for the end of the process; returns {code, signal}. */

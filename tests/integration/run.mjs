@@ -17,6 +17,7 @@ const { values } = parseArgs({
         slow: { type: 'string', default: '1' },
         big: { type: 'boolean', default: false },
         tls: { type: 'boolean', default: false },
+        h2: { type: 'boolean', default: false },
     },
 });
 
@@ -31,6 +32,7 @@ configure({
     slow: Number(values.slow),
     big: values.big,
     tls: values.tls,
+    h2: values.h2,
 });
 
 const report = new Report();

@@ -94,7 +94,7 @@ class Head {
     }
 }
 
-class Response extends Head {
+export class Response extends Head {
     constructor(text, body) {
         super(text);
         this.body = body;
@@ -252,13 +252,18 @@ export class Wire {
     /* The next response's head alone; its body, a stream, goes to `sink` from then on. */
     async stream(sink, seconds) {
         const head = new Head(await this.#headText(seconds));
+        this.takeAll(sink);
+        return head;
+    }
+
+    /* Gives what is here and all that comes to `sink`. */
+    takeAll(sink) {
         const rest = this.bytes;
         this.#consume(rest.length);
         this.sink = sink;
         if (rest.length > 0) {
             sink(rest);
         }
-        return head;
     }
 
     /* The next whole response. An interim 100 is a response of its own. */
@@ -349,6 +354,14 @@ export class Client {
     }
 
     async #exchange(method, path, headers, body, seconds) {
+        if (this.target.h2) {
+            const { Http2Wire } = await import('./http2.mjs');
+            const bytes = body === undefined && method !== 'POST' ? undefined : body ?? '';
+            const { localAddress } = this.options;
+            const wire = await Http2Wire.open(this.target, method, path, headers,
+                { body: bytes, localAddress, seconds });
+            return wire.whole(seconds);
+        }
         if (this.#wire === null || this.#wire.ended) {
             this.#wire?.destroy();
             this.#wire = await Wire.connect(this.target, this.options);

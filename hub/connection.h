@@ -63,10 +63,13 @@ enum {
     CONNECTION_PROVEN = 256,
     /* The subscriber's stream is being ended in good order. */
     CONNECTION_ENDING = 512,
+    /* Subscribed to $presence, to $stats. */
+    CONNECTION_WATCHES_PRESENCE = 1024,
+    CONNECTION_WATCHES_STATS = 2048,
     /* A stream of an HTTP/2 connection, ... */
-    CONNECTION_IS_STREAM = 1024,
+    CONNECTION_IS_STREAM = 4096,
     /* ... whose answer ends with what is in the outbox. */
-    CONNECTION_COMPLETE = 2048,
+    CONNECTION_COMPLETE = 8192,
 };
 
 /* A request that has not come whole, or pipelined input that has to wait. */

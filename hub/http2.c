@@ -407,7 +407,8 @@ static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t
     if ((stream->flags & CONNECTION_ENDING) != 0) {
         connection_close(stream, "ended");
     } else {
-        connection_close(stream, error == NGHTTP2_NO_ERROR ? "done" : "client left");
+        bool is_done = error == NGHTTP2_NO_ERROR && stream->state != CONNECTION_STREAMING;
+        connection_close(stream, is_done ? "done" : "client left");
     }
     return 0;
 }
@@ -662,12 +663,16 @@ void http2_body_freed(struct connection *stream, size_t len)
     http2->body_bytes -= len;
 }
 
-void http2_stream_closed(struct connection *stream)
+void http2_stream_closed(struct connection *stream, bool was_streaming)
 {
     struct http2 *http2 = http2_of(stream);
     struct shard *shard = stream->shard;
     if (stream->stream_id != 0 && !http2->closing) {
         bool complete = (stream->flags & CONNECTION_COMPLETE) != 0;
+        if (was_streaming && !complete && !http2->inside && !http2->broken) {
+            /* Not a reset: that would make the client forget what it has not read. */
+            complete = stream_send(http2, stream, span_make(NULL, 0), true);
+        }
         (void)nghttp2_session_set_stream_user_data(http2->session, stream->stream_id, NULL);
         if (nghttp2_submit_rst_stream(http2->session, NGHTTP2_FLAG_NONE, stream->stream_id,
                                       complete ? NGHTTP2_NO_ERROR : NGHTTP2_CANCEL) != 0) {

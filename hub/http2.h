@@ -95,7 +95,7 @@ ssize_t http2_take(struct connection *stream, struct span bytes);
 /* The stream's body of a request is let go. */
 void http2_body_freed(struct connection *stream, size_t len);
 /* The stream ends; if the peer does not know, it is told. The slot is free in the next turn. */
-void http2_stream_closed(struct connection *stream);
+void http2_stream_closed(struct connection *stream, bool was_streaming);
 
 #ifdef __cplusplus
 }

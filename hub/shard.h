@@ -22,6 +22,7 @@
 #include "core/mailbox.h"
 #include "hub/connection.h"
 #include "hub/hub.h"
+#include "hub/system_channel.h"
 #include "net/io.h"
 
 #ifdef __cplusplus
@@ -51,7 +52,9 @@ struct shard_stats {
     uint64_t published;
     uint64_t heartbeats;
     uint64_t gaps;
+    uint64_t skips;
     uint64_t slow_disconnects;
+    uint64_t aged_out;
     uint64_t bad_requests;
     uint64_t evicted_half_open;
     uint64_t accept_failures;
@@ -112,6 +115,7 @@ struct shard {
     struct list pumping;        /* HTTP/2 connections that may have something to frame */
     struct list closed_streams; /* of HTTP/2, by `waiting`; free from the next turn on */
     struct table clients;       /* streams by the hash of their id */
+    struct system_notices notices;
     uint64_t client_number_next;
     struct connection **control_sends; /* of this turn; NULL where a send fell short */
     uint32_t control_send_count;

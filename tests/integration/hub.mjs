@@ -65,6 +65,7 @@ export class Hub {
      */
     static async start(options = {}) {
         const hub = new Hub();
+        hub.h2 = options.h2 ?? settings.h2;
         hub.tls = options.tls ?? (settings.tls && options.listen === undefined);
         const own = hub.tls ? 'tls:127.0.0.1:0' : '127.0.0.1:0';
         const listen = (options.listen ?? [own]).flatMap((one) => ['--listen', one]);
@@ -72,6 +73,8 @@ export class Hub {
         const wrapper = options.wrapper ?? settings.wrapper;
         const [program, ...args] = [...wrapper, settings.spate, ...listen,
             ...(options.args?.includes('--io') ? [] : ['--io', settings.io]),
+            ...(hub.h2 && !options.args?.includes('--http2-streams-max')
+                ? ['--http2-streams-max', '4000'] : []),
             ...(hub.tls && !certified ? ['--tls-self-signed'] : []),
             ...(options.args?.includes('--drain-seconds') ? [] : ['--drain-seconds', '2']),
             ...(options.args ?? [])];
@@ -98,7 +101,6 @@ export class Hub {
             throw error;
         }
         const tcp = hub.listening().find((address) => !address.startsWith('unix:'));
-        hub.h2 = options.h2 ?? settings.h2;
         hub.port = tcp === undefined ? undefined : Number(tcp.slice(tcp.lastIndexOf(':') + 1));
         hub.#sessions = new Sessions(hub.url);
         return hub;

@@ -139,8 +139,10 @@ test('a ticket resumes a session, also after a reload', async ({ hub }) => {
         await hub.logged(/msg=reloaded/);
         const second = await handshake(hub, { session, minVersion: version, maxVersion: version });
         assert.ok(second.isSessionReused());
+        second.write(requestText('GET', '/health'));
+        await within('an answer', once(second, 'data'));
         second.destroy();
-        await until('it counted', async () => (await hub.stats()).tls_resumptions === before + 1);
+        await until('it counted', async () => (await hub.stats()).tls_resumptions > before);
     }
 });
 

@@ -15,8 +15,6 @@ enum {
     /* More unsent answers than this, and a pipelining client is not read from until they are out.
      */
     CONNECTION_OUT_PAUSE_BYTES = 64 * 1024,
-    /* No connection may have more than this unsent; the pause above keeps it far below. */
-    CONNECTION_OUT_MAX_BYTES = 8 * 1024 * 1024,
     /* What one `received` can bring on top of a head. */
     CONNECTION_INPUT_MAX_BYTES = 256 * 1024,
     CONNECTION_LINGER_MS = 2000,
@@ -59,107 +57,6 @@ struct exchange *connection_exchange(struct connection *connection)
         connection->exchange = exchange;
     }
     return exchange;
-}
-
-static void outbox_free(struct connection *connection)
-{
-    struct outbox *outbox = connection->outbox;
-    if (outbox != NULL) {
-        connection->outbox = NULL;
-        list_remove_if_linked(&outbox->link);
-        buffer_fini(&outbox->data);
-        buffer_fini(&outbox->sealed);
-        memory_free(outbox);
-    }
-}
-
-/* ---- Writing ------------------------------------------------------------------------------------
- */
-
-static struct outbox *outbox_get(struct connection *connection)
-{
-    if (connection->outbox == NULL) {
-        struct outbox *outbox = memory_alloc(sizeof(*outbox));
-        if (outbox == NULL) {
-            return NULL;
-        }
-        *outbox = (struct outbox){.connection = connection};
-        buffer_init(&outbox->data, CONNECTION_OUT_MAX_BYTES);
-        buffer_init(&outbox->sealed, CONNECTION_OUT_MAX_BYTES);
-        list_append(http2_is_stream(connection) ? http2_outgoing(connection)
-                                                : &connection->shard->outgoing,
-                    &outbox->link);
-        connection->outbox = outbox;
-    }
-    return connection->outbox;
-}
-
-bool connection_append(struct connection *connection, struct span bytes)
-{
-    struct outbox *outbox = outbox_get(connection);
-    if (outbox == NULL) {
-        return false;
-    }
-    buffer_append_span(&outbox->data, bytes);
-    return !outbox->data.failed;
-}
-
-void connection_write(struct connection *connection, struct span bytes)
-{
-    if (connection->state != CONNECTION_CLOSED && !connection_append(connection, bytes)) {
-        connection_close(connection, "no memory");
-    }
-}
-
-void connection_write_sealed(struct connection *connection, struct span bytes)
-{
-    if (bytes.len == 0) {
-        return;
-    }
-    struct outbox *outbox = outbox_get(connection);
-    if (outbox != NULL) {
-        buffer_append_span(&outbox->sealed, bytes);
-    }
-    if (outbox == NULL || outbox->sealed.failed) {
-        connection_close(connection, "no memory");
-    }
-}
-
-void connection_write_chunk(struct connection *connection, struct span bytes)
-{
-    if (bytes.len == 0) {
-        return;
-    }
-    if (connection->minor_version == 0) {
-        connection_write(connection, bytes);
-        return;
-    }
-    char head[24];
-    int head_len = snprintf(head, sizeof(head), "%zx\r\n", bytes.len);
-    connection_write(connection, span_make(head, (size_t)head_len));
-    connection_write(connection, bytes);
-    connection_write(connection, span_of("\r\n"));
-}
-
-void connection_write_end(struct connection *connection)
-{
-    if (connection->minor_version == 0) {
-        connection->flags |= CONNECTION_CLOSE_AFTER;
-        connection_complete(connection);
-    } else {
-        connection_write(connection, span_of("0\r\n\r\n"));
-    }
-}
-
-void connection_complete(struct connection *connection)
-{
-    if (http2_is_stream(connection) && connection->state != CONNECTION_CLOSED) {
-        connection->flags |= CONNECTION_COMPLETE;
-        /* The end goes out even if nothing is before it. */
-        if (outbox_get(connection) == NULL) {
-            connection_close(connection, "no memory");
-        }
-    }
 }
 
 /* ---- Time
@@ -758,7 +655,7 @@ void connection_finish(struct connection *connection)
 void connection_flushed(struct connection *connection)
 {
     struct shard *shard = connection->shard;
-    outbox_free(connection);
+    connection_drop_outbox(connection);
     connection->sent_ms = shard->now_ms;
     switch ((enum connection_state)connection->state) {
     case CONNECTION_STREAMING:
@@ -932,7 +829,7 @@ void connection_close(struct connection *connection, const char *reason)
         connection->errand = NULL;
     }
     exchange_free(connection);
-    outbox_free(connection);
+    connection_drop_outbox(connection);
     wheel_remove(&shard->wheel, &connection->timer);
     list_remove_if_linked(&connection->waiting);
     if (http2_is_stream(connection)) {

@@ -160,6 +160,9 @@ void connection_complete(struct connection *connection);
 /* Ends the connection now. `reason` is a literal for the log. */
 void connection_close(struct connection *connection, const char *reason);
 
+/* Lets go of what is not out. */
+void connection_drop_outbox(struct connection *connection);
+
 /* For hub/http2.c: the parts of reading a request, of sitting out a time and of ending. */
 struct exchange *connection_exchange(struct connection *connection);
 void connection_answer(struct connection *connection, const struct http_request *request,

@@ -5,15 +5,13 @@
 #include <stdio.h>
 
 #include "core/base/memory.h"
+#include "hub/http2_request.h"
 #include "hub/shard.h"
 
 enum {
     HTTP2_CONNECTION_WINDOW_BYTES = 1024 * 1024,
     HTTP2_FIELDS_MAX = 32,
     HTTP2_HEAD_MAX = 4096,
-    /* A head that is this many times too large is no accident. */
-    HTTP2_HEAD_BOMB = 16,
-    HTTP2_CHARGE_BOMB = 1000,
     HTTP2_CHARGE_SETTINGS = 20,
     HTTP2_CHARGE_INVALID = 10,
     HTTP2_TIMER_MS_MAX = 5000,
@@ -35,15 +33,10 @@ struct connection *http2_carrier(struct connection *connection)
     return http2_is_stream(connection) ? http2_of(connection)->connection : connection;
 }
 
-static struct shard *http2_shard(const struct http2 *http2)
-{
-    return http2->connection->shard;
-}
-
 static void http2_mark(struct http2 *http2)
 {
     if (!list_is_linked(&http2->link)) {
-        list_append(&http2_shard(http2)->pumping, &http2->link);
+        list_append(&http2->connection->shard->pumping, &http2->link);
     }
 }
 
@@ -53,7 +46,7 @@ struct list *http2_outgoing(struct connection *stream)
     return &http2_of(stream)->writing;
 }
 
-static struct connection *http2_stream(struct http2 *http2, int32_t stream_id)
+struct connection *http2_stream(struct http2 *http2, int32_t stream_id)
 {
     return nghttp2_session_get_stream_user_data(http2->session, stream_id);
 }
@@ -63,7 +56,7 @@ static struct connection *http2_stream(struct http2 *http2, int32_t stream_id)
 
 static void http2_flood(struct http2 *http2)
 {
-    struct shard *shard = http2_shard(http2);
+    struct shard *shard = http2->connection->shard;
     shard_count(&shard->stats.http2_floods, 1);
     http2->charge = 0;
     if (nghttp2_session_terminate_session(http2->session, NGHTTP2_ENHANCE_YOUR_CALM) != 0) {
@@ -71,9 +64,9 @@ static void http2_flood(struct http2 *http2)
     }
 }
 
-static void http2_charge(struct http2 *http2, uint32_t charge)
+void http2_charge(struct http2 *http2, uint32_t charge)
 {
-    uint64_t now_ms = http2_shard(http2)->now_ms;
+    uint64_t now_ms = http2->connection->shard->now_ms;
     uint64_t worked_off = (now_ms - http2->charged_ms) * HTTP2_CHARGES_PER_SECOND / 1000;
     if (worked_off > 0) {
         http2->charge -= (uint32_t)min_u64(http2->charge, worked_off);
@@ -89,7 +82,7 @@ static void http2_charge(struct http2 *http2, uint32_t charge)
 static bool stream_was_of_use(const struct http2 *http2, const struct connection *stream)
 {
     return stream != NULL && stream->state == CONNECTION_STREAMING &&
-           http2_shard(http2)->now_ms - stream->since_ms >= HTTP2_OF_USE_MS;
+           http2->connection->shard->now_ms - stream->since_ms >= HTTP2_OF_USE_MS;
 }
 
 static void http2_charge_frame(struct http2 *http2, const nghttp2_frame *frame,
@@ -126,232 +119,8 @@ static void http2_charge_frame(struct http2 *http2, const nghttp2_frame *frame,
     }
 }
 
-/* ---- Requests ---------------------------------------------------------------------------------
+/* ---- Frames from the peer ----------------------------------------------------------------------
  */
-
-static void head_forget(struct http2 *http2)
-{
-    nghttp2_rcbuf **const kept[] = {&http2->method, &http2->path, &http2->authority};
-    for (size_t i = 0; i < countof(kept); i++) {
-        if (*kept[i] != NULL) {
-            nghttp2_rcbuf_decref(*kept[i]);
-            *kept[i] = NULL;
-        }
-    }
-    buffer_fini(&http2->fields);
-    http2->head_bytes = 0;
-    http2->head_since_ms = 0;
-}
-
-static struct connection *stream_open(struct http2 *http2, int32_t stream_id)
-{
-    struct shard *shard = http2_shard(http2);
-    struct connection *connection = http2->connection;
-    struct connection *stream = shard_connection_get(shard);
-    if (stream == NULL) {
-        return NULL;
-    }
-    stream->flags =
-        CONNECTION_IS_STREAM | (connection->flags & (CONNECTION_REFUSED | CONNECTION_LOCAL_SOCKET));
-    stream->state = CONNECTION_READING;
-    stream->transport = connection->transport;
-    stream->stream_id = stream_id;
-    stream->since_ms = shard->now_ms;
-    stream->sent_ms = shard->now_ms;
-    list_append(&http2->streams, &stream->address.stream);
-    http2->stream_count++;
-    list_remove_if_linked(&connection->waiting);
-    shard_count(&shard->stats.http2_streams, 1);
-    return stream;
-}
-
-static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *context)
-{
-    struct http2 *http2 = context;
-    head_forget(http2);
-    http2->head_since_ms = http2_shard(http2)->now_ms;
-    buffer_init(&http2->fields, http2_shard(http2)->config->head_bytes_max);
-    if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
-        return 0;
-    }
-    struct connection *stream = stream_open(http2, frame->hd.stream_id);
-    if (stream == NULL) {
-        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    }
-    CHECK(nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, stream) == 0);
-    return 0;
-}
-
-static struct span rcbuf_span(nghttp2_rcbuf *buffer)
-{
-    nghttp2_vec bytes = nghttp2_rcbuf_get_buf(buffer);
-    return span_make((const char *)bytes.base, bytes.len);
-}
-
-static void head_keep(nghttp2_rcbuf **kept, nghttp2_rcbuf *value)
-{
-    if (*kept == NULL) {
-        nghttp2_rcbuf_incref(value);
-        *kept = value;
-    }
-}
-
-static int on_header(nghttp2_session *session, const nghttp2_frame *frame, nghttp2_rcbuf *name,
-                     nghttp2_rcbuf *value, uint8_t flags, void *context)
-{
-    struct http2 *http2 = context;
-    struct span name_text = rcbuf_span(name);
-    struct span value_text = rcbuf_span(value);
-    uint32_t limit = http2_shard(http2)->config->head_bytes_max;
-    (void)session;
-    (void)flags;
-    if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
-        return 0; /* a trailer, which nobody reads */
-    }
-    http2->head_bytes += (uint32_t)(name_text.len + value_text.len + 4);
-    if (http2->head_bytes > limit) {
-        if (http2->head_bytes / HTTP2_HEAD_BOMB > limit) {
-            http2_charge(http2, HTTP2_CHARGE_BOMB);
-            return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-        }
-        return 0;
-    }
-    if (span_is(name_text, ":method")) {
-        head_keep(&http2->method, value);
-    } else if (span_is(name_text, ":path")) {
-        head_keep(&http2->path, value);
-    } else if (span_is(name_text, ":authority")) {
-        head_keep(&http2->authority, value);
-    } else if (name_text.bytes[0] != ':' &&
-               !(span_is(name_text, "host") && http2->authority != NULL)) {
-        buffer_append_span(&http2->fields, name_text);
-        buffer_append_string(&http2->fields, ": ");
-        buffer_append_span(&http2->fields, value_text);
-        buffer_append_string(&http2->fields, "\r\n");
-    }
-    return 0;
-}
-
-/*
- * Writes the head as HTTP/1.1 has it, so that one strict parser reads what both say. nghttp2 has
- * seen to it that no name or value holds a line end.
- */
-static void head_write_text(const struct http2 *http2, struct buffer *head)
-{
-    if (http2->method == NULL || http2->path == NULL) {
-        return; /* CONNECT, or too large */
-    }
-    buffer_append_span(head, rcbuf_span(http2->method));
-    buffer_append_string(head, " ");
-    buffer_append_span(head, rcbuf_span(http2->path));
-    buffer_append_string(head, " HTTP/1.1\r\n");
-    if (http2->authority != NULL) {
-        buffer_append_string(head, "Host: ");
-        buffer_append_span(head, rcbuf_span(http2->authority));
-        buffer_append_string(head, "\r\n");
-    }
-    buffer_append_span(head, buffer_span(&http2->fields));
-    buffer_append_string(head, "\r\n");
-}
-
-static void stream_head_done(struct http2 *http2, struct connection *stream)
-{
-    static const struct http_problem too_large = {431, "The head is larger than this hub accepts."};
-    static const struct http_problem no_memory = {503, "Out of memory."};
-    static const struct http_problem no_target = {501, "CONNECT is not for this server."};
-    const struct config *config = stream->shard->config;
-    struct exchange *exchange = connection_exchange(stream);
-    struct http_problem problem = no_memory;
-    bool good = exchange != NULL;
-    if (http2->head_bytes > config->head_bytes_max) {
-        problem = too_large;
-        good = false;
-    } else if (http2->method == NULL || http2->path == NULL) {
-        problem = no_target;
-        good = false;
-    }
-    if (good) {
-        head_write_text(http2, &exchange->head);
-        good = !exchange->head.failed && !http2->fields.failed &&
-               http_head_parse(exchange->head.bytes, exchange->head.len, &exchange->request,
-                               &problem) == HTTP_DONE;
-    }
-    if (!good) {
-        connection_refuse(stream, &problem);
-        return;
-    }
-    exchange->head_len = exchange->head.len;
-    /* There are no chunks here, and an answer ends without the connection's end. */
-    exchange->request.minor_version = 0;
-    exchange->request.keep_alive = true;
-    if (exchange->request.has_content_length &&
-        exchange->request.content_length > config->body_bytes_max) {
-        problem = (struct http_problem){413, "The body is larger than this hub accepts."};
-        connection_refuse(stream, &problem);
-    }
-}
-
-/* The whole request is here. */
-static void stream_request_done(struct connection *stream)
-{
-    struct exchange *exchange = stream->exchange;
-    stream->flags |= CONNECTION_PEER_DONE;
-    if (stream->state == CONNECTION_READING && exchange != NULL) {
-        http2_of(stream)->connection->requests++;
-        connection_answer(stream, &exchange->request, buffer_span(&exchange->body));
-    }
-}
-
-static void stream_head_received(struct http2 *http2, struct connection *stream, bool end)
-{
-    const struct config *config = stream->shard->config;
-    stream->flags |= end ? CONNECTION_PEER_DONE : 0;
-    stream_head_done(http2, stream);
-    if (end) {
-        stream_request_done(stream);
-    } else if (stream->state == CONNECTION_READING) {
-        connection_set_timer(stream, (uint64_t)config->body_seconds * 1000);
-        if (stream->exchange != NULL && stream->exchange->request.expect_continue) {
-            http2_respond(stream, span_of("HTTP/1.1 100 Continue\r\n\r\n"), false);
-        }
-    }
-    if (end && stream->state == CONNECTION_READING) {
-        /* For what the client does not read of its answer. */
-        connection_set_timer(stream, (uint64_t)config->keepalive_seconds * 1000);
-    }
-}
-
-static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id, const uint8_t *bytes,
-                   size_t len, void *context)
-{
-    static const struct http_problem too_large = {413, "The body is larger than this hub accepts."};
-    static const struct http_problem no_memory = {503, "Out of memory."};
-    static const struct http_problem too_many = {
-        503, "Too many bodies are under way on this connection."};
-    struct http2 *http2 = context;
-    struct connection *stream = http2_stream(http2, stream_id);
-    (void)session;
-    (void)flags;
-    if (stream == NULL || stream->exchange == NULL || stream->state != CONNECTION_READING) {
-        return 0; /* answered already */
-    }
-    struct buffer *body = &stream->exchange->body;
-    if (len > body->limit - body->len) {
-        connection_refuse(stream, &too_large);
-        return 0;
-    }
-    if (http2->body_bytes + len > (uint64_t)HTTP2_BODIES_MAX * body->limit) {
-        connection_refuse(stream, &too_many);
-        return 0;
-    }
-    buffer_append(body, bytes, len);
-    if (body->failed) {
-        connection_refuse(stream, &no_memory);
-    } else {
-        http2->body_bytes += len;
-    }
-    return 0;
-}
 
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *context)
 {
@@ -362,13 +131,13 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     http2_charge_frame(http2, frame, stream);
     if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
         if (stream != NULL) {
-            stream_head_received(http2, stream, end);
+            http2_request_head_done(http2, stream, end);
         }
-        head_forget(http2);
+        http2_request_forget(http2);
     } else if (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) {
-        head_forget(http2);
+        http2_request_forget(http2);
         if (stream != NULL && end) {
-            stream_request_done(stream);
+            http2_request_done(stream);
         }
     }
     return 0;
@@ -733,9 +502,9 @@ static void http2_make_callbacks(void)
         nghttp2_session_callbacks_del(callbacks);
         return;
     }
-    nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
-    nghttp2_session_callbacks_set_on_header_callback2(callbacks, on_header);
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
+    nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, http2_request_begin);
+    nghttp2_session_callbacks_set_on_header_callback2(callbacks, http2_request_header);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, http2_request_data);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
     nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
@@ -753,7 +522,7 @@ static void http2_make_callbacks(void)
 
 static int http2_say_settings(struct http2 *http2)
 {
-    const struct config *config = http2_shard(http2)->config;
+    const struct config *config = http2->connection->shard->config;
     const nghttp2_settings_entry settings[] = {
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, config->http2_streams_max},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, config->head_bytes_max},
@@ -829,7 +598,7 @@ void http2_free(struct connection *connection)
 {
     struct http2 *http2 = http2_of(connection);
     http2_close(http2);
-    head_forget(http2);
+    http2_request_forget(http2);
     nghttp2_session_del(http2->session);
     connection->transport->http2 = NULL;
     memory_free(http2);

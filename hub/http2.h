@@ -82,6 +82,11 @@ void http2_drain(struct connection *connection);
 /* At the end of a turn: frames what the streams have to say. May close the connection. */
 void http2_pump(struct http2 *http2);
 
+/* For hub/http2_request.c. */
+void http2_charge(struct http2 *http2, uint32_t charge);
+/* NULL where a stream has ended. */
+struct connection *http2_stream(struct http2 *http2, int32_t stream_id);
+
 /* For its streams. */
 bool http2_is_stream(const struct connection *connection);
 /* The connection that has the socket: of a stream, its carrier; else itself. */

@@ -119,17 +119,16 @@ static bool ticket_init_mac(EVP_MAC_CTX *mac, struct ticket_key *key)
 
 /* OpenSSL's callback has six parameters. 0: unknown, handshake in full; 2: good, but renew. */
 static int ticket_seal_or_open(SSL *ssl, unsigned char *name, unsigned char *iv,
-                               EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *ret_mac, int ret_seal)
+                               EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *ret_mac, int seal)
 {
     struct tls_tickets *tickets = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
     struct ticket_key key;
-    bool seal = ret_seal != 0;
-    int place = tickets_get(tickets, seal ? NULL : name, &key);
+    int place = tickets_get(tickets, seal != 0 ? NULL : name, &key);
     if (place < 0) {
         return 0;
     }
     bool good = true;
-    if (seal) {
+    if (seal != 0) {
         memcpy(name, key.name, TICKET_NAME_LEN);
         good = RAND_bytes(iv, EVP_CIPHER_get_iv_length(EVP_aes_256_cbc())) == 1;
     }
@@ -138,7 +137,7 @@ static int ticket_seal_or_open(SSL *ssl, unsigned char *name, unsigned char *iv,
            ticket_init_mac(ret_mac, &key);
     explicit_bzero(&key, sizeof(key));
     if (!good) {
-        return seal ? -1 : 0;
+        return seal != 0 ? -1 : 0;
     }
     return place == 0 ? 1 : 2;
 }

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import http2 from 'node:http2';
+import { foreignPage, openBrowser } from './browser.mjs';
 import { test } from './harness.mjs';
 import { Sessions } from './http2.mjs';
 import { until, within } from './until.mjs';
@@ -135,6 +136,39 @@ test('sixty streams on one connection, and requests beside them', { hub: { h2: t
         const stats = await hub.stats();
         assert.equal(stats.connections, 1);
         assert.equal(stats.streams, 60);
+    });
+
+/* Runs in the page. */
+function listenSixtyTimes(url) {
+    window.seen = Array.from({ length: 60 }, () => []);
+    window.sources = window.seen.map((list, i) => {
+        const source = new EventSource(`${url}/sse?channel=page&channel=own-${i}`);
+        source.onmessage = (event) => list.push(event.data);
+        return source;
+    });
+}
+
+test('a browser: sixty EventSource streams in one page, which still loads the rest',
+    { hub: { tls: true }, seconds: 120 }, async ({ hub, defer }) => {
+        const page = await openBrowser(defer, await foreignPage(defer));
+        await page.evaluate(listenSixtyTimes, hub.url);
+        await until('sixty open streams', () => page.evaluate(
+            () => window.sources.every((source) => source.readyState === EventSource.OPEN)), 30);
+        const stats = await hub.stats();
+        assert.equal(stats.streams, 60);
+        assert.ok(stats.http2_connections >= 1);
+        assert.ok(stats.connections <= 3, `${stats.connections} connections`);
+        for (let i = 0; i < 60; i++) {
+            await hub.publish(`own-${i}`, `for ${i}`);
+        }
+        await hub.publish('page', 'for all');
+        await until('all events', () => page.evaluate(
+            () => window.seen.every((list) => list.length === 2)), 30);
+        assert.deepEqual(await page.evaluate(() => window.seen),
+            Array.from({ length: 60 }, (_, i) => [`for ${i}`, 'for all']));
+        const status = await page.evaluate(
+            async (url) => (await fetch(`${url}/health`)).status, hub.url);
+        assert.equal(status, 200);
     });
 
 test('a preface in pieces, and byte by byte', async ({ hub }) => {

@@ -64,6 +64,12 @@ struct config_history_rule {
     uint64_t seconds;
 };
 
+/* One item of `cloudevent_rule`; the pattern points into that item. */
+struct config_cloudevent_rule {
+    struct span pattern; /* as above */
+    bool is_data_only;
+};
+
 enum config_source {
     CONFIG_SOURCE_DEFAULT,
     CONFIG_SOURCE_FILE,
@@ -119,6 +125,7 @@ struct config {
     uint64_t history_total_bytes;    /* of all channels */
     struct config_list history_rule; /* "pattern=count/bytes/seconds" */
     uint64_t lag_bytes_max;
+    struct config_list cloudevent_rule; /* "pattern=event" or "pattern=data" */
 
     /* The kernel's side. */
     uint32_t queue_length; /* of a shard's queue; a power of two */

@@ -533,3 +533,22 @@ const char *config_check_history_rule(const char *text)
     struct config_history_rule rule;
     return config_history_rule_parse(text, &rule);
 }
+
+const char *config_cloudevent_rule_parse(const char *text, struct config_cloudevent_rule *ret_rule)
+{
+    const char *equals = strrchr(text, '=');
+    if (equals == NULL || equals == text || equals - text > 256) {
+        return "must be NAME=event or NAME=data, such as chat.*=data";
+    }
+    ret_rule->pattern = span_make(text, (size_t)(equals - text));
+    ret_rule->is_data_only = strcmp(equals + 1, "data") == 0;
+    return ret_rule->is_data_only || strcmp(equals + 1, "event") == 0
+               ? NULL
+               : "sends either the whole event or the data: NAME=event or NAME=data";
+}
+
+const char *config_check_cloudevent_rule(const char *text)
+{
+    struct config_cloudevent_rule rule;
+    return config_cloudevent_rule_parse(text, &rule);
+}

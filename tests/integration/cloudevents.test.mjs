@@ -66,10 +66,17 @@ async function assertNothing(hub, channel, publish) {
 
 /* ---- The SDK ---- */
 
+function plain(event) {
+    return JSON.parse(JSON.stringify(event));
+}
+
 test('the SDK sends structured and binary, and reads both', async ({ hub }) => {
     const stream = await hub.subscribe('/sse/sdk');
     const events = [
-        new CloudEvent({ type: 'com.example.json', source: '/sdk', data: { a: [1, 'é', null] } }),
+        new CloudEvent({
+            type: 'com.example.json', source: '/sdk', datacontenttype: 'application/json',
+            data: { a: [1, 'é', null] },
+        }),
         new CloudEvent({
             type: 'com.example.all', source: 'https://example.org/a?b#c', subject: 'it',
             time: '2026-11-21T06:00:00.123Z', dataschema: 'https://example.org/schema',
@@ -95,7 +102,7 @@ test('the SDK sends structured and binary, and reads both', async ({ hub }) => {
             assert.doesNotMatch(data, /[\r\n]/);
             const read = HTTP.toEvent({ headers: { 'content-type': STRUCTURED }, body: data });
             assert.deepEqual(read.validate(), true);
-            assert.deepEqual({ ...read.toJSON() }, { ...sent.toJSON() });
+            assert.deepEqual(plain(read), plain(sent));
         }
     }
 });
@@ -109,7 +116,7 @@ test('the SDK sends a batch', async ({ hub }) => {
     await stream.received(3);
     assert.deepEqual(stream.events.map(({ id }) => id), answer.ids);
     assert.deepEqual(stream.events.map(({ event }) => event), events.map(({ type }) => type));
-    stream.events.forEach(({ data }, i) => assert.deepEqual(JSON.parse(data), events[i].toJSON()));
+    stream.events.forEach(({ data }, i) => assert.deepEqual(JSON.parse(data), plain(events[i])));
 });
 
 /* ---- What goes out ---- */
@@ -400,7 +407,7 @@ test('the same source and id again: the first answer, and nothing is delivered',
     const first = await post(hub, '/publish/twice', event);
     assertAccepted(first);
     const agains = [await post(hub, '/publish/twice', { ...event, data: 2, type: 'other' }),
-        await binary(hub, '/publish/twice', event, '1', 'application/json')];
+        await binary(hub, '/publish/twice', { id: event.id }, '1', 'application/json')];
     for (const again of agains) {
         assert.equal(again.get('idempotency-replayed'), 'true');
         assert.deepEqual(assertAccepted(again), { ...first.json, duplicates: 1 });

@@ -280,8 +280,9 @@ static enum publish_outcome submission_publish_new(struct submission *submission
         }
         submission->results[i] = publications[next++];
         struct remembered remembered = {submission->results[i].sequence,
-                                submission->results[i].subscribers};
-        idempotency_commit(window, item->entry, span_make((const char *)&remembered, sizeof(remembered)));
+                                        submission->results[i].subscribers};
+        idempotency_commit(window, item->entry,
+                           span_make((const char *)&remembered, sizeof(remembered)));
         item->entry = NULL;
         item->frame = NULL;
     }

@@ -1,4 +1,4 @@
-/* Health and statistics. */
+/* Health, statistics and the description of the interface. */
 #include <stdio.h>
 
 #include "core/event_id.h"
@@ -34,6 +34,19 @@ void look_ready(struct call *call)
     } else {
         look_status(call, 200, "ok");
     }
+}
+
+/* Of hub/openapi.json, made at build; see CMakeLists.txt. */
+extern const unsigned char openapi_json[];
+extern const size_t openapi_json_size;
+
+void look_openapi(struct call *call)
+{
+    response_send(
+        call, &(struct response){.status = 200,
+                                 .content_type = RESPONSE_JSON,
+                                 .headers = span_of("Cache-Control: no-cache\r\n"),
+                                 .body = span_make((const char *)openapi_json, openapi_json_size)});
 }
 
 /* Relaxed: each counter has one writer, and statistics need not agree to the event. */

@@ -27,6 +27,7 @@ void publish_status_all(struct call *call); /* /publish/status/{status} */
 void look_health(struct call *call);
 void look_ready(struct call *call);
 void look_stats(struct call *call);
+void look_openapi(struct call *call);
 
 /* hub/lists.c */
 void list_clients(struct call *call);

@@ -5,6 +5,7 @@
 #include "core/base/memory.h"
 #include "core/base/utf8.h"
 #include "hub/config_value.h"
+#include "hub/event_frame.h"
 #include "hub/response.h"
 #include "proto/base64.h"
 #include "proto/cloudevent.h"
@@ -176,13 +177,12 @@ static bool channel_is_data_only(const struct config *config, struct channel_nam
     for (uint32_t i = 0; i < config->cloudevent_rule.count; i++) {
         struct config_cloudevent_rule rule;
         CHECK(config_cloudevent_rule_parse(config->cloudevent_rule.items[i], &rule) == NULL);
-        struct span pattern = rule.pattern;
-        bool is_prefix = pattern.bytes[pattern.len - 1] == '*';
-        pattern.len -= is_prefix;
-        if (channel.kind == CHANNEL_PUBLIC &&
-            (is_prefix ? channel.name.len >= pattern.len &&
-                             memcmp(channel.name.bytes, pattern.bytes, pattern.len) == 0
-                       : span_equal(channel.name, pattern))) {
+        bool is_prefix = rule.pattern.bytes[rule.pattern.len - 1] == '*';
+        struct channel_pattern pattern = {
+            .prefix = span_make(rule.pattern.bytes, rule.pattern.len - is_prefix),
+            .is_whole = !is_prefix,
+        };
+        if (channel_pattern_fits(&pattern, channel)) {
             return rule.is_data_only;
         }
     }
@@ -245,7 +245,7 @@ static bool submission_add(struct submission *submission, const struct cloudeven
     }
     submission->count++;
     if (item->entry != NULL) {
-        item->frame = event_frame(&event);
+        item->frame = event_frame_new(&event.sse);
     }
     return item->entry == NULL || item->frame != NULL || refuse_memory(submission);
 }

@@ -41,8 +41,6 @@ struct publish_result {
 
 bool event_set_channel(struct call *call, struct event *event, struct span name);
 bool event_set_retry(struct call *call, struct event *event, struct span text);
-/* NULL when out of memory. Type and data must be fit for an event stream. */
-struct frame *event_frame(const struct event *event);
 
 /* Sends what an outcome other than PUBLISH_DONE means. */
 void publish_refuse(struct call *call, enum publish_outcome outcome);

@@ -28,6 +28,8 @@ void look_health(struct call *call);
 void look_ready(struct call *call);
 void look_stats(struct call *call);
 void look_openapi(struct call *call);
+/* What it answers: one JSON object, without a line end. */
+void look_write_stats(struct shard *shard, struct buffer *body);
 
 /* hub/lists.c */
 void list_clients(struct call *call);

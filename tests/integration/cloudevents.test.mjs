@@ -1,6 +1,9 @@
 /* CloudEvents 1.0.2: what is taken, how it goes out, and why the rest is refused. */
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { EventSource } from 'eventsource';
 import { test } from './harness.mjs';
 import { until } from './until.mjs';
@@ -397,6 +400,49 @@ test('a batch: all or nothing, and the answer says which is wrong', async ({ hub
 test('a batch has a limit', { hub: { args: ['--batch-count-max', '2'] } }, async ({ hub }) => {
     assertAccepted(await post(hub, '/publish/two', [least(), least()], BATCH));
     assertRefused(await post(hub, '/publish/two', [least(), least(), least()], BATCH), 413, /2 events/);
+});
+
+test('a type, an id and a name as long as a body allows', async ({ hub }) => {
+    const long = 'x'.repeat(200_000);
+    const event = least({ type: long, id: long, [long]: 1 });
+    const got = await delivered(hub, 'long', () => post(hub, '/publish/long', event));
+    assert.equal(got.event, long);
+    assert.equal(got.data, JSON.stringify(event));
+    assertRefused(await post(hub, '/publish/long', least({ [`${long}_`]: 1 })), 422, /x has a name/);
+});
+
+test('a page may ask for the fields of any extension', async ({ hub }) => {
+    const response = await hub.request('OPTIONS', '/publish/news', { headers: {
+        Origin: 'https://a.example', 'Access-Control-Request-Method': 'POST',
+        'Access-Control-Request-Headers': 'ce-id, content-type,CE-My1 ,x-other,ce-,ce-a b,,ce-z',
+    } });
+    assert.equal(response.status, 204);
+    const allowed = response.get('access-control-allow-headers').split(', ');
+    assert.deepEqual(allowed.filter((name) => /^(ce|x)-/i.test(name)), ['ce-id', 'CE-My1', 'ce-z']);
+    /* As many as there is room for, and no half of one. */
+    const many = Array.from({ length: 100 }, (_, i) => `ce-extension${i}`);
+    const cut = await hub.request('OPTIONS', '/publish/news', { headers: {
+        Origin: 'https://a.example', 'Access-Control-Request-Method': 'POST',
+        'Access-Control-Request-Headers': many.join(','),
+    } });
+    const some = cut.get('access-control-allow-headers').split(', ').slice(5);
+    assert.ok(some.length > 5);
+    assert.deepEqual(some, many.slice(0, some.length));
+});
+
+test('the rule of a channel is read again at SIGHUP', { hub: null }, async ({ start, defer }) => {
+    const directory = mkdtempSync(path.join(tmpdir(), 'spate-rule-'));
+    defer(() => rmSync(directory, { recursive: true }));
+    const file = path.join(directory, 'spate.yaml');
+    writeFileSync(file, 'cloudevent_rule: {"r*": event}\n');
+    const hub = await start({ args: ['--config', file] });
+    const of = async (event) => (await delivered(hub, 'r', () => post(hub, '/publish/r', event))).data;
+    const whole = least({ data: 1 });
+    assert.equal(await of(whole), JSON.stringify(whole));
+    writeFileSync(file, 'cloudevent_rule: {"r*": data}\n');
+    hub.signal('SIGHUP');
+    await hub.logged(/changed: cloudevent_rule/);
+    await until('the new rule', async () => (await of(least({ data: 1 }))) === '1');
 });
 
 /* ---- Duplicates ---- */

@@ -3,7 +3,7 @@
  * fits its schema, and every field of every schema is seen in one. The schemas allow no others.
  */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createRequire } from 'node:module';
@@ -25,8 +25,8 @@ const UNPROVOKED = new Map([
 ]);
 
 /* The JSON types of the data of the answers, by which to see that no field is left out. */
-const ANSWER_SCHEMAS = ['Problem', 'Published', 'Health', 'Stats', 'Shard', 'Channel', 'Disconnected',
-    'Gap'];
+const ANSWER_SCHEMAS = ['Problem', 'Published', 'Health', 'Stats', 'Shard', 'Channel', 'SlowStream',
+    'Disconnected', 'Gap'];
 
 /* Reads the document as its readers do: references resolved, schemas compiled. */
 class Specification {
@@ -105,6 +105,9 @@ class Specification {
     note(schema, value) {
         const name = schema.$ref?.split('/').at(-1);
         const resolved = this.resolve(schema);
+        for (const alternative of resolved.anyOf ?? []) {
+            this.note(alternative, value);
+        }
         if (Array.isArray(value)) {
             value.forEach((item) => this.note(resolved.items ?? {}, item));
         } else if (value !== null && typeof value === 'object' && resolved.properties) {
@@ -262,6 +265,18 @@ async function provokeStatuses(specification, hub) {
     stream.close();
 }
 
+async function provokeSlow(specification, hub) {
+    const stream = await hub.subscribe('/sse/flood');
+    stream.wire.socket.pause();
+    await until('a stream that is behind', async () => {
+        await hub.publish('flood', 'x'.repeat(60000));
+        const response = await hub.get('/clients?slowest=1');
+        specification.check('get', '/clients', response);
+        return response.json.length === 1;
+    }, 60);
+    stream.close();
+}
+
 async function provokeLooks(specification, hub) {
     const stream = await hub.subscribe('/sse/news?client=ada');
     await hub.publish('news', 'x');
@@ -392,6 +407,7 @@ test('every answer that it promises can be had, and fits', { seconds: 120, hub: 
         await provokePublish(specification, hub, '/publish/{channel}');
         await provokePublish(specification, hub, '/publish');
         await provokeStatuses(specification, hub);
+        await provokeSlow(specification, hub);
         await provokeLooks(specification, hub);
         await provokeHeads(specification, hub);
         await provokeRights(specification, start);
@@ -443,9 +459,17 @@ test('the parameters that it names are read', async ({ hub }) => {
     }
     await stream.received(2);
     const named = new Set([...specification.operations()].flatMap(({ operation }) =>
-        (operation.parameters ?? []).map((one) => specification.resolve(one).name)));
-    assert.deepEqual(named, new Set(['channel', 'canal', 'client', 'status', 'last_event_id',
-        'lastEventId', 'lastEventID', 'Last-Event-ID', 'history', 'since', 'msg', 'data', 'event',
-        'retry', 'Idempotency-Key', 'ce-specversion', 'ce-id', 'ce-source', 'ce-type', 'ce-subject',
-        'ce-time', 'ce-dataschema', 'limit', 'after']));
+        (operation.parameters ?? []).map((one) => specification.resolve(one))
+            .filter((one) => one.in === 'query').map((one) => one.name)));
+    assert.deepEqual(named, new Set(['channel', 'canal', 'client', 'last_event_id', 'lastEventId',
+        'lastEventID', 'history', 'since', 'msg', 'data', 'event', 'retry', 'limit', 'after',
+        'slowest']));
+    /* Nor does the source read others. */
+    for (const file of readdirSync(path.join(root, 'hub')).filter((name) => /^(?!config).*\.c$/.test(name))) {
+        const source = readFileSync(path.join(root, 'hub', file), 'utf8');
+        for (const [, name] of source.matchAll(/span_is\(name, "(\w+)"\)/g)) {
+            assert.ok(named.has(name) || ['broadcast', 'datacontenttype'].includes(name),
+                `${file} reads a parameter ${name}, which is not described`);
+        }
+    }
 });

@@ -26,7 +26,7 @@ const UNPROVOKED = new Map([
 
 /* The JSON types of the data of the answers, by which to see that no field is left out. */
 const ANSWER_SCHEMAS = ['Problem', 'Published', 'Health', 'Stats', 'Shard', 'Channel', 'SlowStream',
-    'Disconnected', 'Gap'];
+    'Disconnected', 'Gap', 'Fanout', 'FanoutShard', 'Measure', 'Phases'];
 
 /* Reads the document as its readers do: references resolved, schemas compiled. */
 class Specification {
@@ -280,10 +280,11 @@ async function provokeSlow(specification, hub) {
 async function provokeLooks(specification, hub) {
     const stream = await hub.subscribe('/sse/news?client=ada');
     await hub.publish('news', 'x');
-    for (const template of ['/health', '/livez', '/readyz', '/stats', '/clients', '/channels',
-        '/openapi.json']) {
-        specification.check('get', template, await hub.get(template));
+    for (const template of ['/health', '/livez', '/readyz', '/stats', '/metrics', '/debug/fanout',
+        '/debug/fanout?format=html', '/clients', '/channels', '/openapi.json']) {
+        specification.check('get', template.replace(/\?.*/, ''), await hub.get(template));
     }
+    specification.check('get', '/debug/fanout', await hub.get('/debug/fanout?format=x'));
     for (const template of ['/clients', '/channels']) {
         specification.check('get', template, await hub.get(`${template}?limit=x`));
         const deleting = template === '/clients' ? '/clients/{client}' : '/channels/{channel}';
@@ -308,7 +309,7 @@ async function provokeHeads(specification, hub) {
         }
         const query = template === '/sse' ? 'channel=news&' : '';
         for (const status of Object.keys(operation.responses)) {
-            const values = { 200: {}, 400: { query: `${query}history=x&limit=x` },
+            const values = { 200: {}, 400: { query: `${query}history=x&limit=x&format=x` },
                 403: template.includes('{') ? { channel: '$x', client: '$x' }
                     : { query: `${query}client=$x` } }[status];
             if (values !== undefined) {
@@ -463,7 +464,7 @@ test('the parameters that it names are read', async ({ hub }) => {
             .filter((one) => one.in === 'query').map((one) => one.name)));
     assert.deepEqual(named, new Set(['channel', 'canal', 'client', 'last_event_id', 'lastEventId',
         'lastEventID', 'history', 'since', 'msg', 'data', 'event', 'retry', 'limit', 'after',
-        'slowest']));
+        'slowest', 'format']));
     /* Nor does the source read others. */
     for (const file of readdirSync(path.join(root, 'hub')).filter((name) => /^(?!config).*\.c$/.test(name))) {
         const source = readFileSync(path.join(root, 'hub', file), 'utf8');

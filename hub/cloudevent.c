@@ -527,20 +527,26 @@ static bool field_read(struct submission *submission, unsigned field_index,
     return true;
 }
 
-/* Whether data of the media type may be sent as text: of these we know that it is UTF-8. */
-static bool is_text(struct span media_type, struct span data)
+/* What becomes of data of a media type; of another charset than UTF-8 only the bytes are known. */
+static enum cloudevent_data data_kind(struct span media_type, struct span data)
 {
     struct media_type type;
-    if (media_type_parse(media_type, &type) < 0 || type.charset == MEDIA_CHARSET_OTHER ||
-        !utf8_is_valid(data)) {
-        return false;
+    if (data.len == 0) {
+        return CLOUDEVENT_DATA_NONE;
+    }
+    if (media_type_parse(media_type, &type) < 0 || type.charset == MEDIA_CHARSET_OTHER) {
+        return CLOUDEVENT_DATA_BASE64;
+    }
+    if (cloudevent_is_json(media_type)) {
+        return CLOUDEVENT_DATA_JSON;
     }
     struct span essence = type.essence;
-    return type.charset == MEDIA_CHARSET_UTF8 ||
-           (essence.len > 5 && span_is_nocase(span_make(essence.bytes, 5), "text/")) ||
-           media_type_is(&type, "application/xml") ||
-           (essence.len > 4 &&
-            span_is_nocase(span_make(essence.bytes + essence.len - 4, 4), "+xml"));
+    bool is_text =
+        type.charset == MEDIA_CHARSET_UTF8 ||
+        (essence.len > 5 && span_is_nocase(span_make(essence.bytes, 5), "text/")) ||
+        media_type_is(&type, "application/xml") ||
+        (essence.len > 4 && span_is_nocase(span_make(essence.bytes + essence.len - 4, 4), "+xml"));
+    return is_text && utf8_is_valid(data) ? CLOUDEVENT_DATA_TEXT : CLOUDEVENT_DATA_BASE64;
 }
 
 /* The body as JSON; false if it is not. */
@@ -550,6 +556,14 @@ static bool body_is_json(struct call *call)
     json_t *document = json_loadb(call->body.bytes, call->body.len, JSON_FLAGS, &error);
     json_decref(document);
     return document != NULL;
+}
+
+static void append_compact(struct buffer *json, struct span text)
+{
+    char *room = buffer_reserve(json, text.len);
+    if (room != NULL) {
+        buffer_commit(json, json_cut_compact(text, room));
+    }
 }
 
 static void append_base64(struct buffer *json, struct span bytes)
@@ -570,29 +584,28 @@ static bool body_append(struct submission *submission, struct cloudevent *event,
 {
     struct span body = submission->call->body;
     event->data = body;
+    event->data_kind = data_kind(event->datacontenttype, body);
     *ret_offset = 0;
-    if (body.len == 0) {
-        event->data_kind = CLOUDEVENT_DATA_NONE;
-    } else if (event->datacontenttype.bytes != NULL && cloudevent_is_json(event->datacontenttype)) {
+    switch (event->data_kind) {
+    case CLOUDEVENT_DATA_NONE:
+        break;
+    case CLOUDEVENT_DATA_JSON:
         if (!body_is_json(submission->call)) {
             return refuse_attribute(submission, span_of("data"),
                                     "is not JSON, although its datacontenttype says so");
         }
-        event->data_kind = CLOUDEVENT_DATA_JSON;
         buffer_append_string(json, ",\"data\":");
-        char *room = buffer_reserve(json, body.len);
-        if (room != NULL) {
-            buffer_commit(json, json_cut_compact(body, room));
-        }
-    } else if (event->datacontenttype.bytes != NULL && is_text(event->datacontenttype, body)) {
-        event->data_kind = CLOUDEVENT_DATA_TEXT;
+        append_compact(json, body);
+        break;
+    case CLOUDEVENT_DATA_TEXT:
         append_member(json, span_of("data"), body);
-    } else {
-        event->data_kind = CLOUDEVENT_DATA_BASE64;
+        break;
+    case CLOUDEVENT_DATA_BASE64:
         buffer_append_string(json, ",\"data_base64\":\"");
         *ret_offset = json->len;
         append_base64(json, body);
         buffer_append_string(json, "\"");
+        break;
     }
     buffer_append_string(json, "}");
     return true;

@@ -148,6 +148,7 @@ test('binary mode: JSON, text and bytes', async ({ hub }) => {
         ['plain', 'TEXT/plain', { data: 'plain' }],
         ['csv', 'application/csv;charset=utf-8', { data: 'csv' }],
         [Buffer.from([0xe9]), 'text/plain;charset=iso-8859-1', { data_base64: '6Q==' }],
+        [Buffer.from('{}', 'utf16le'), 'application/json; charset=utf-16', { data_base64: 'ewB9AA==' }],
         [Buffer.from([0xff, 0]), 'text/plain', { data_base64: '/wA=' }],
         [Buffer.from([1, 2, 3]), 'application/octet-stream', { data_base64: 'AQID' }],
         ['{ "xyz": 123 }', null, { data_base64: 'eyAieHl6IjogMTIzIH0=' }],

@@ -57,8 +57,9 @@ export class Live {
         }
         const source = new EventSource(url);
         this.#source = source;
-        source.onopen = () => this.#opened();
-        source.onerror = () => this.#failed(url);
+        /* A publisher may give its events the types open and error too. */
+        source.onopen = (event) => event instanceof MessageEvent || this.#opened();
+        source.onerror = (event) => event instanceof MessageEvent || this.#failed(url);
         for (const type of ['message', ...this.#types]) {
             source.addEventListener(type, (event) => {
                 this.lastId = event.lastEventId;
@@ -146,14 +147,15 @@ export function gapText({ reason }) {
 /* A list of messages that stays at its end, unless somebody scrolled up to read. */
 export function messageList(label) {
     const empty = element('li', { className: 'empty' }, 'Nothing has arrived yet.');
-    const list = element('ol', { className: 'messages', tabIndex: 0, ariaLabel: label }, empty);
-    list.setAttribute('role', 'log');
+    const items = element('ol', {}, empty);
+    const list = element('div', { className: 'messages', tabIndex: 0, role: 'log', ariaLabel: label },
+        items);
     const add = (text, className = '') => {
         const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
         empty.remove();
-        list.append(element('li', { className }, element('span', {}, text), timeOf()));
-        if (list.childElementCount > MESSAGES_MAX) {
-            list.firstElementChild.remove();
+        items.append(element('li', { className }, element('span', {}, text), timeOf()));
+        if (items.childElementCount > MESSAGES_MAX) {
+            items.firstElementChild.remove();
         }
         if (atEnd) {
             list.scrollTop = list.scrollHeight;

@@ -3,6 +3,7 @@ import uPlot from 'uplot';
 import { element } from './common.js';
 
 const KEPT_SECONDS = 300;
+const SHOWN_SECONDS_MIN = 60; /* while there is less */
 const HEIGHT = 190;
 
 export const compact = new Intl.NumberFormat('en', { notation: 'compact', maximumSignificantDigits: 3 });
@@ -56,7 +57,7 @@ export class Plot {
             ...this.#size(),
             cursor: { y: false, drag: { x: false, y: false } },
             legend: { show: this.#specs.length > 1 },
-            scales: { x: { range: (_, low, high) => [high - KEPT_SECONDS, high] },
+            scales: { x: { range: (_, low, high) => [Math.min(low, high - SHOWN_SECONDS_MIN), high] },
                 y: { range: (_, low, high) => [0, Math.max(1, (high ?? 0) * 1.1)] } },
             axes: [{ ...axis, space: 80, values: (_, ticks) => ticks.map(timeText) },
                 { ...axis, size: 56, values: (_, ticks) => ticks.map((tick) => compact.format(tick)) }],

@@ -108,11 +108,18 @@ export const publish = (channel, data, { event = '', type = 'text/plain' } = {})
 
 /* ---- Notices. */
 
-export function clearNotice() {
-    $('notice').replaceChildren();
+let noticed = null; /* what the notice is about */
+
+/* Without an error clears whatever there is; with one, only its own notice. */
+export function clearNotice(error = noticed) {
+    if (error === noticed) {
+        noticed = null;
+        $('notice').replaceChildren();
+    }
 }
 
 export function showNotice(error) {
+    noticed = error;
     const parts = [element('span', {}, error.message)];
     if (error.status === 401) {
         const button = element('button', { type: 'button' }, 'Enter the token');

@@ -41,9 +41,9 @@ const TILES = [
     ['deliveries/s', (_, rates) => compact.format(rates.deliveries)],
     ['sent/s', (_, rates) => bytesText(rates.bytes_sent)],
     ['events in a send', (now) => now.deliveries_per_send.toFixed(2)],
-    ['published', (now) => compact.format(now.published)],
     ['retained', (now) => bytesText(now.history_bytes)],
     ['gaps told', (now) => whole(now.gaps), (now) => now.gaps > 0],
+    ['slow, skipped', (now) => whole(now.skips), (now) => now.skips > 0],
     ['slow, cut off', (now) => whole(now.slow_disconnects), (now) => now.slow_disconnects > 0],
     ['queue was full', (now) => whole(now.refused_full), (now) => now.refused_full > 0],
 ];

@@ -125,9 +125,10 @@ const MESSAGES_MAX = 200;
 /* In the pill; and above the page, if there is a reason why it is refused. */
 export function showState(pill, live) {
     if (live.error !== null) {
+        pill.error = live.error;
         showNotice(live.error);
     } else if (live.state === 'open') {
-        clearNotice();
+        clearNotice(pill.error ?? null); /* and no notice of anything else */
     }
     pill.dataset.state = live.state;
     pill.textContent = live.state === 'connecting' && live.lastId + live.reconnects !== '0'

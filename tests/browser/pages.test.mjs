@@ -134,6 +134,17 @@ test('clients: a status to everybody reaches each once', async (context) => {
     assert.deepEqual(page.complaints(), []);
 });
 
+test('clients: statuses that are published quickly keep their order', async (context) => {
+    const [page, a] = await openClients(context);
+    const words = Array.from({ length: 20 }, (_, i) => `word ${i}`);
+    for (const word of words) {
+        await page.fill('#status', word);
+        await page.press('#status', 'Enter');
+    }
+    await until('all messages', async () => (await messages(page, a)).length === words.length);
+    assert.deepEqual(await messages(page, a), words);
+});
+
 test('clients: a status to one reaches that one, wherever it is', async (context) => {
     const [page, a, b] = await openClients(context);
     await page.selectOption('#to', a);

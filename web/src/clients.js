@@ -90,24 +90,28 @@ function showExample() {
     $('example').textContent = `curl -X POST '${location.origin}${publishPath()}'`;
 }
 
-async function publishStatus() {
-    const to = $('to').value;
-    const status = $('status').value;
+async function publishStatus({ to, status, path }) {
     if (/^\.{1,2}$/.test(status)) {
         throw new HubError(0, 'A status of dots alone cannot be part of a path.');
     }
     try {
-        await call(publishPath(), { method: 'POST' });
+        await call(path, { method: 'POST' });
     } catch (error) {
         throw error.status === 404 ? new HubError(404, `${to} is not connected.`) : error;
     }
     $('outcome').textContent = `Sent “${status}” to ${to === '' ? 'everybody' : to}.`;
 }
 
+/* One after the other, or requests over several connections might overtake one another. */
+let published = Promise.resolve();
+
 $('publish').addEventListener('submit', (event) => {
     event.preventDefault();
-    $('outcome').textContent = '';
-    attempt(publishStatus);
+    const one = { to: $('to').value, status: $('status').value, path: publishPath() };
+    published = published.then(() => {
+        $('outcome').textContent = '';
+        return attempt(() => publishStatus(one));
+    });
 });
 $('add').addEventListener('click', addClient);
 $('to').addEventListener('change', showExample);

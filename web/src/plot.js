@@ -9,7 +9,7 @@ const HEIGHT = 190;
 export const compact = new Intl.NumberFormat('en', { notation: 'compact', maximumSignificantDigits: 3 });
 
 const timeText = (seconds) =>
-    new Date(seconds * 1000).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
+    new Date(seconds * 1000).toLocaleTimeString([], { timeStyle: 'medium', hourCycle: 'h23' });
 
 export class Plot {
     #times = [];
@@ -56,7 +56,6 @@ export class Plot {
         this.#plot = new uPlot({
             ...this.#size(),
             cursor: { y: false, drag: { x: false, y: false } },
-            legend: { show: this.#specs.length > 1 },
             scales: { x: { range: (_, low, high) => [Math.min(low, high - SHOWN_SECONDS_MIN), high] },
                 y: { range: (_, low, high) => [0, Math.max(1, (high ?? 0) * 1.1)] } },
             axes: [{ ...axis, space: 80, values: (_, ticks) => ticks.map(timeText) },

@@ -45,6 +45,7 @@ int fanout_init(struct fanout *fanout, struct sequencer *sequencer, struct queue
         .queue = queue,
         .shard = shard,
         .behind_bytes_max = behind_bytes_max,
+        .sends_max = FANOUT_SENDS_MAX,
         .turn = 1,
     };
     list_init(&fanout->dirty);
@@ -70,6 +71,13 @@ void fanout_set_handler(struct fanout *fanout, const struct fanout_handler *hand
 {
     fanout->handler = handler;
     fanout->owner = owner;
+}
+
+void fanout_set_sends_max(struct fanout *fanout, uint32_t sends_max)
+{
+    CHECK(sends_max >= 1);
+    CHECK(sends_max <= FANOUT_SENDS_MAX);
+    fanout->sends_max = sends_max;
 }
 
 static void feed_release_frame(void *context, struct frame *frame)
@@ -442,7 +450,7 @@ static bool fanout_visit(struct fanout *fanout, struct subscriber *subscriber)
     if ((subscriber->flags & (SUBSCRIBER_HELD | SUBSCRIBER_BLOCKED)) != 0) {
         return true;
     }
-    if (fanout->send_count == FANOUT_SENDS_MAX) {
+    if (fanout->send_count == fanout->sends_max) {
         return false;
     }
     if (subscriber->turn == fanout->turn) {
@@ -485,7 +493,9 @@ static void run_ready(struct fanout *fanout)
     struct list round;
     list_init(&round);
     list_splice(&round, &fanout->ready);
-    while (fanout->send_count < FANOUT_READY_MAX) {
+    /* One at least. */
+    uint32_t sends_max = (fanout->sends_max + FANOUT_READY_SHARE - 1) / FANOUT_READY_SHARE;
+    while (fanout->send_count < sends_max) {
         struct list *link = list_take(&round);
         if (link == NULL) {
             return;
@@ -808,17 +818,21 @@ void fanout_hold(struct fanout *fanout, struct subscriber *subscriber)
     list_remove_if_linked(&subscriber->ready);
 }
 
-/* Whether the subscriber's cursor is at the end of everything that has come in. */
-static bool is_up_to_date(const struct fanout *fanout, const struct subscriber *subscriber)
+/* The newest event that has come in for the subscriber. */
+static uint64_t newest_head(const struct fanout *fanout, const struct subscriber *subscriber)
 {
     const struct membership *memberships =
         subscriber->many != NULL ? subscriber->many : &subscriber->only;
+    uint64_t head = fanout->broadcast->head;
     for (unsigned i = 0; i < subscriber->channel_count; i++) {
-        if (subscriber->position < memberships[i].feed->head) {
-            return false;
-        }
+        head = max_u64(head, memberships[i].feed->head);
     }
-    return subscriber->position >= fanout->broadcast->head && subscriber->partial == NULL;
+    return head;
+}
+
+static bool is_up_to_date(const struct fanout *fanout, const struct subscriber *subscriber)
+{
+    return subscriber->position >= newest_head(fanout, subscriber) && subscriber->partial == NULL;
 }
 
 static void visit_again(struct fanout *fanout, struct subscriber *subscriber)
@@ -851,11 +865,7 @@ void fanout_writable(struct fanout *fanout, struct subscriber *subscriber)
 void fanout_skip(struct fanout *fanout, struct subscriber *subscriber)
 {
     CHECK(subscriber->partial == NULL);
-    const struct membership *memberships = subscriber_memberships(subscriber);
-    subscriber->position = max_u64(subscriber->position, fanout->broadcast->head);
-    for (unsigned i = 0; i < subscriber->channel_count; i++) {
-        subscriber->position = max_u64(subscriber->position, memberships[i].feed->head);
-    }
+    subscriber->position = max_u64(subscriber->position, newest_head(fanout, subscriber));
     subscriber->complete_after = 0;
     fanout_hold(fanout, subscriber);
 }
@@ -864,6 +874,21 @@ bool fanout_is_quiet(const struct fanout *fanout, const struct subscriber *subsc
 {
     return (subscriber->flags & (SUBSCRIBER_HELD | SUBSCRIBER_BLOCKED | SUBSCRIBER_BEHIND)) == 0 &&
            subscriber->turn != fanout->turn && is_up_to_date(fanout, subscriber);
+}
+
+uint64_t fanout_behind(const struct fanout *fanout, const struct subscriber *subscriber)
+{
+    /* A frame that was sent in part is not in `position` yet. */
+    uint64_t head = newest_head(fanout, subscriber);
+    return head > subscriber->position ? head - subscriber->position : 0;
+}
+
+bool fanout_move_on(const struct fanout *fanout, struct subscriber *subscriber)
+{
+    CHECK(fanout_is_quiet(fanout, subscriber));
+    bool moves = subscriber->position < fanout->dequeued;
+    subscriber->position = max_u64(subscriber->position, fanout->dequeued);
+    return moves;
 }
 
 /* ---- Housekeeping ---------------------------------------------------------------------------- */

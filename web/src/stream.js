@@ -68,7 +68,7 @@ $('open').addEventListener('submit', (event) => {
     openStream($('channel').value);
 });
 simulator($('simulate'), () =>
-    publish('stream', `${new Date().toLocaleTimeString()} - the time`, { event: 'message' }));
+    publish('stream', new Date().toLocaleTimeString(), { event: 'message' }));
 $('command').textContent = `spatectl --url ${location.origin} feed clock`;
 
 openStream('stream');

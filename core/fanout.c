@@ -45,6 +45,7 @@ int fanout_init(struct fanout *fanout, struct sequencer *sequencer, struct queue
         .queue = queue,
         .shard = shard,
         .behind_bytes_max = behind_bytes_max,
+        .sends_max = FANOUT_SENDS_MAX,
         .turn = 1,
     };
     list_init(&fanout->dirty);
@@ -52,6 +53,7 @@ int fanout_init(struct fanout *fanout, struct sequencer *sequencer, struct queue
     list_init(&fanout->idle);
     list_init(&fanout->retired);
     list_init(&fanout->ready);
+    list_init(&fanout->blocked);
     fanout->deliveries = memory_alloc(FANOUT_SENDS_MAX * sizeof(fanout->deliveries[0]));
     fanout->cache = memory_calloc(FANOUT_CACHE_SIZE, sizeof(fanout->cache[0]));
     fanout->arena = memory_alloc(FANOUT_ARENA_BYTES);
@@ -69,6 +71,13 @@ void fanout_set_handler(struct fanout *fanout, const struct fanout_handler *hand
 {
     fanout->handler = handler;
     fanout->owner = owner;
+}
+
+void fanout_set_sends_max(struct fanout *fanout, uint32_t sends_max)
+{
+    CHECK(sends_max >= 1);
+    CHECK(sends_max <= FANOUT_SENDS_MAX);
+    fanout->sends_max = sends_max;
 }
 
 static void feed_release_frame(void *context, struct frame *frame)
@@ -441,11 +450,14 @@ static bool fanout_visit(struct fanout *fanout, struct subscriber *subscriber)
     if ((subscriber->flags & (SUBSCRIBER_HELD | SUBSCRIBER_BLOCKED)) != 0) {
         return true;
     }
-    if (fanout->send_count == FANOUT_SENDS_MAX) {
+    if (fanout->send_count == fanout->sends_max) {
         return false;
     }
     if (subscriber->turn == fanout->turn) {
         make_ready(fanout, subscriber);
+        return true;
+    }
+    if ((subscriber->flags & SUBSCRIBER_BEHIND) != 0 && !lag_allows(fanout, subscriber)) {
         return true;
     }
     if (subscriber->partial != NULL) {
@@ -481,7 +493,9 @@ static void run_ready(struct fanout *fanout)
     struct list round;
     list_init(&round);
     list_splice(&round, &fanout->ready);
-    while (fanout->send_count < FANOUT_READY_MAX) {
+    /* One at least. */
+    uint32_t sends_max = (fanout->sends_max + FANOUT_READY_SHARE - 1) / FANOUT_READY_SHARE;
+    while (fanout->send_count < sends_max) {
         struct list *link = list_take(&round);
         if (link == NULL) {
             return;
@@ -603,6 +617,7 @@ void fanout_sent(struct fanout *fanout, uint32_t token, ssize_t sent)
     list_remove_if_linked(&subscriber->ready);
     set_behind(fanout, subscriber, true);
     subscriber->flags |= SUBSCRIBER_BLOCKED;
+    list_append(&fanout->blocked, &subscriber->ready);
     if (sent < 0) {
         fanout->handler->failed(fanout->owner, subscriber, (int)sent);
     } else {
@@ -761,6 +776,7 @@ enum subscribe_outcome fanout_join(struct fanout *fanout, struct subscriber *sub
     /* Also for a position that has not been reached: it would swallow the events up to it. */
     subscriber->position = min_u64(from, sequence);
     subscriber->complete_after = 0;
+    subscriber->joined = sequence;
     subscriber->flags = SUBSCRIBER_JOINED | SUBSCRIBER_HELD;
     set_behind(fanout, subscriber, true);
     return SUBSCRIBE_DONE;
@@ -802,17 +818,21 @@ void fanout_hold(struct fanout *fanout, struct subscriber *subscriber)
     list_remove_if_linked(&subscriber->ready);
 }
 
-/* Whether the subscriber's cursor is at the end of everything that has come in. */
-static bool is_up_to_date(const struct fanout *fanout, const struct subscriber *subscriber)
+/* The newest event that has come in for the subscriber. */
+static uint64_t newest_head(const struct fanout *fanout, const struct subscriber *subscriber)
 {
     const struct membership *memberships =
         subscriber->many != NULL ? subscriber->many : &subscriber->only;
+    uint64_t head = fanout->broadcast->head;
     for (unsigned i = 0; i < subscriber->channel_count; i++) {
-        if (subscriber->position < memberships[i].feed->head) {
-            return false;
-        }
+        head = max_u64(head, memberships[i].feed->head);
     }
-    return subscriber->position >= fanout->broadcast->head && subscriber->partial == NULL;
+    return head;
+}
+
+static bool is_up_to_date(const struct fanout *fanout, const struct subscriber *subscriber)
+{
+    return subscriber->position >= newest_head(fanout, subscriber) && subscriber->partial == NULL;
 }
 
 static void visit_again(struct fanout *fanout, struct subscriber *subscriber)
@@ -838,7 +858,16 @@ void fanout_writable(struct fanout *fanout, struct subscriber *subscriber)
 {
     CHECK(subscriber_is_joined(subscriber));
     subscriber->flags &= (uint8_t)~SUBSCRIBER_BLOCKED;
+    list_remove_if_linked(&subscriber->ready);
     visit_again(fanout, subscriber);
+}
+
+void fanout_skip(struct fanout *fanout, struct subscriber *subscriber)
+{
+    CHECK(subscriber->partial == NULL);
+    subscriber->position = max_u64(subscriber->position, newest_head(fanout, subscriber));
+    subscriber->complete_after = 0;
+    fanout_hold(fanout, subscriber);
 }
 
 bool fanout_is_quiet(const struct fanout *fanout, const struct subscriber *subscriber)
@@ -847,10 +876,26 @@ bool fanout_is_quiet(const struct fanout *fanout, const struct subscriber *subsc
            subscriber->turn != fanout->turn && is_up_to_date(fanout, subscriber);
 }
 
+uint64_t fanout_behind(const struct fanout *fanout, const struct subscriber *subscriber)
+{
+    /* A frame that was sent in part is not in `position` yet. */
+    uint64_t head = newest_head(fanout, subscriber);
+    return head > subscriber->position ? head - subscriber->position : 0;
+}
+
+bool fanout_move_on(const struct fanout *fanout, struct subscriber *subscriber)
+{
+    CHECK(fanout_is_quiet(fanout, subscriber));
+    bool moves = subscriber->position < fanout->dequeued;
+    subscriber->position = max_u64(subscriber->position, fanout->dequeued);
+    return moves;
+}
+
 /* ---- Housekeeping ---------------------------------------------------------------------------- */
 
 void fanout_sweep(struct fanout *fanout, uint64_t before_ms)
 {
+    lag_sweep(fanout);
     while (!list_is_empty(&fanout->idle)) {
         struct feed *feed = container_of(fanout->idle.next, struct feed, idle);
         if (feed->idle_since_ms > before_ms) {

@@ -22,6 +22,7 @@
 #include "core/mailbox.h"
 #include "hub/connection.h"
 #include "hub/hub.h"
+#include "hub/system_channel.h"
 #include "net/io.h"
 
 #ifdef __cplusplus
@@ -33,6 +34,11 @@ enum {
     SHARD_SLAB_COUNT = 256,
     /* Sends of control bytes (answers, heartbeats) in one turn; tokens follow the fan-out's. */
     SHARD_CONTROL_SENDS_MAX = 4096,
+    /*
+     * Events sent in one turn: about 0.15 ms of it. So the event that was published when the first
+     * subscriber had the last one is taken in soon, and all the others are sent both at once.
+     */
+    SHARD_FANOUT_SENDS_MAX = 32,
     SHARD_TIMERS_PER_TURN = 1024,
     SHARD_SWEEP_MS = 500,
     /* Refused connections that are answered at one time; more are dropped without an answer. */
@@ -49,7 +55,9 @@ struct shard_stats {
     uint64_t published;
     uint64_t heartbeats;
     uint64_t gaps;
+    uint64_t skips;
     uint64_t slow_disconnects;
+    uint64_t aged_out;
     uint64_t bad_requests;
     uint64_t evicted_half_open;
     uint64_t accept_failures;
@@ -93,6 +101,7 @@ struct shard {
     struct list waiting;  /* connections without a whole request yet, oldest first */
     struct list outgoing; /* outboxes with something to send */
     struct table clients; /* streams by the hash of their id */
+    struct system_notices notices;
     uint64_t client_number_next;
     struct connection **control_sends; /* of this turn; NULL where a send fell short */
     uint32_t control_send_count;

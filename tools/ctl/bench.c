@@ -20,7 +20,8 @@ static const struct preset {
     {"channels",
      {"--scenario", "channels", "--subscribers", "1000", "--channels", "100", "--rate", "1000",
       "--duration", "10"}},
-    {"storm", {"--scenario", "storm", "--subscribers", "1000", "--rate", "100", "--duration", "10"}},
+    {"storm",
+     {"--scenario", "storm", "--subscribers", "1000", "--rate", "100", "--duration", "10"}},
     {"idle", {"--scenario", "idle", "--subscribers", "5000", "--duration", "30"}},
 };
 

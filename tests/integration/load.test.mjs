@@ -183,14 +183,14 @@ test('one delivery to the wrong channel', { hub: null }, async ({ defer }) => {
     assert.equal(result.json.checks.corrupt, 1);
 });
 
-test('one delivery of 200,000 lost', { hub: null }, async ({ defer }) => {
+test('one delivery of very many lost', { hub: null }, async ({ defer }) => {
     const fault = (frame, number, client) =>
-        (number === 777 && client.number === 123 ? [] : [frame]);
+        (number === 300 && client.number === 123 ? [] : [frame]);
     const { url } = await server(defer, { fault });
     const args = ['--publish', '/publish', '--subscribers', '200', '--window', '10', '--publishers',
         '1', '--duration', '5', '--drain', '20'];
     const result = await run(url, args);
-    assert.ok(result.json.counts.published > 777, `${result.json.counts.published} published`);
+    assert.ok(result.json.counts.published > 300, `${result.json.counts.published} published`);
     assert.equal(result.code, 1);
     assert.deepEqual(counted(result), { ...none, lost: 1 });
 });

@@ -26,6 +26,7 @@
 
 #include <sys/types.h>
 
+#include "core/profile.h"
 #include "core/queue.h"
 #include "core/sequencer.h"
 #include "core/subscriber.h"
@@ -84,6 +85,7 @@ struct fanout_stats {
     uint64_t lapped;
     uint64_t history_reads;
     uint64_t passes;
+    uint64_t behind; /* subscribers that are behind just now */
 };
 
 struct fanout_batch;
@@ -115,6 +117,7 @@ struct fanout {
     struct fanout_batch *history_batches; /* of this turn: they hold references */
     struct frame **read_frames;
     struct fanout_stats stats;
+    struct profile *profile; /* on loan from the owner, who may set it after fanout_init; or NULL */
 };
 
 /* 0 or -ENOMEM. */

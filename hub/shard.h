@@ -20,6 +20,7 @@
 #include "core/doorbell.h"
 #include "core/fanout.h"
 #include "core/mailbox.h"
+#include "core/profile.h"
 #include "hub/connection.h"
 #include "hub/hub.h"
 #include "hub/system_channel.h"
@@ -111,6 +112,7 @@ struct shard {
     uint64_t date_second; /* the second that `date` says */
     char date[40];
     struct shard_stats stats;
+    struct profile *profile;
     /* Start-up: what became of it. */
     int start_result;
     const char *start_problem;

@@ -166,7 +166,13 @@ void io_clock_read(struct io *io)
 {
     struct timespec now;
     CHECK(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
-    io->now_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    io->now_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+    io->now_ms = io->now_ns / 1000000;
+}
+
+uint64_t io_now_ns(const struct io *io)
+{
+    return io->now_ns;
 }
 
 uint64_t io_now_ms(const struct io *io)

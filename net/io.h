@@ -159,6 +159,8 @@ int io_turn(struct io *io, int timeout_ms);
 
 /* Monotonic milliseconds, read once per turn after the wait. */
 uint64_t io_now_ms(const struct io *io);
+/* The same reading in nanoseconds. */
+uint64_t io_now_ns(const struct io *io);
 
 /* Makes the current or the next io_turn return at once. Any thread; async-signal-safe. */
 void io_wake(struct io *io);

@@ -101,6 +101,7 @@ struct io {
     struct io_handler handler;
     void *owner;
     uint64_t now_ms;
+    uint64_t now_ns;
     int wake_fd; /* an eventfd; written by io_wake, the rest of this struct by the owning thread
                     only */
     uint32_t stream_count;

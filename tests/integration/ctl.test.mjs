@@ -207,9 +207,9 @@ test('bench runs the spate-load beside it', { hub: null }, async ({ defer }) => 
     assert.equal(run('bogus').status, 2);
     writeFileSync(path.join(folder, 'spate-load'), '#!/bin/sh\necho $SPATE_TOKEN "$@"; exit 9', { mode: 0o755 });
     for (const preset of ['hot', 'channels', 'storm', 'idle']) {
-        const { status, stdout } = run('--url', 'http://127.0.0.1:1/', preset, '--', '--connections', '7');
+        const { status, stdout } = run('--url', 'http://127.0.0.1:1/', preset, '--', '--subscribers', '7');
         assert.equal(status, 9);
-        assert.match(stdout, /^t --url http:\/\/127\.0\.0\.1:1 .* --connections 7\n$/);
+        assert.match(stdout, /^t --url http:\/\/127\.0\.0\.1:1 .* --subscribers 7\n$/);
         assert.match(stdout, new RegExp(`--scenario ${preset} `));
     }
 });

@@ -16,12 +16,13 @@ static const struct preset {
     const char *name;
     const char *arguments[PRESET_ARGUMENTS_MAX]; /* ends with NULL */
 } presets[] = {
-    {"hot", {"--scenario", "hot", "--connections", "1000", "--rate", "100", "--seconds", "10"}},
+    {"hot", {"--scenario", "hot", "--subscribers", "1000", "--rate", "100", "--duration", "10"}},
     {"channels",
-     {"--scenario", "channels", "--connections", "1000", "--channels", "100", "--rate", "1000",
-      "--seconds", "10"}},
-    {"storm", {"--scenario", "storm", "--connections", "1000", "--rate", "100", "--seconds", "10"}},
-    {"idle", {"--scenario", "idle", "--connections", "5000", "--seconds", "30"}},
+     {"--scenario", "channels", "--subscribers", "1000", "--channels", "100", "--rate", "1000",
+      "--duration", "10"}},
+    {"storm",
+     {"--scenario", "storm", "--subscribers", "1000", "--rate", "100", "--duration", "10"}},
+    {"idle", {"--scenario", "idle", "--subscribers", "5000", "--duration", "30"}},
 };
 
 static const struct preset *find_preset(const char *name)

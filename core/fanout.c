@@ -45,6 +45,7 @@ int fanout_init(struct fanout *fanout, struct sequencer *sequencer, struct queue
         .queue = queue,
         .shard = shard,
         .behind_bytes_max = behind_bytes_max,
+        .sends_max = FANOUT_SENDS_MAX,
         .turn = 1,
     };
     list_init(&fanout->dirty);
@@ -70,6 +71,13 @@ void fanout_set_handler(struct fanout *fanout, const struct fanout_handler *hand
 {
     fanout->handler = handler;
     fanout->owner = owner;
+}
+
+void fanout_set_sends_max(struct fanout *fanout, uint32_t sends_max)
+{
+    CHECK(sends_max >= 1);
+    CHECK(sends_max <= FANOUT_SENDS_MAX);
+    fanout->sends_max = sends_max;
 }
 
 static void feed_release_frame(void *context, struct frame *frame)
@@ -448,7 +456,7 @@ static bool fanout_visit(struct fanout *fanout, struct subscriber *subscriber)
     if ((subscriber->flags & (SUBSCRIBER_HELD | SUBSCRIBER_BLOCKED)) != 0) {
         return true;
     }
-    if (fanout->send_count == FANOUT_SENDS_MAX) {
+    if (fanout->send_count == fanout->sends_max) {
         return false;
     }
     if (subscriber->turn == fanout->turn) {
@@ -491,7 +499,9 @@ static void run_ready(struct fanout *fanout)
     struct list round;
     list_init(&round);
     list_splice(&round, &fanout->ready);
-    while (fanout->send_count < FANOUT_READY_MAX) {
+    /* One at least. */
+    uint32_t sends_max = (fanout->sends_max + FANOUT_READY_SHARE - 1) / FANOUT_READY_SHARE;
+    while (fanout->send_count < sends_max) {
         struct list *link = list_take(&round);
         if (link == NULL) {
             return;

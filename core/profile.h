@@ -74,7 +74,7 @@ enum profile_phase {
 
 /* Turns that took events and are remembered; in longer passes the oldest lose some of their time.
  */
-enum { PROFILE_TAKE_COUNT = 1024 };
+enum { PROFILE_TAKE_COUNT = 8192 };
 
 /* A turn that took events from the queue. */
 struct profile_take {

@@ -578,6 +578,7 @@ struct shard *shard_new(struct hub *hub, unsigned shard_index)
     }
     fanout_set_handler(&shard->fanout, &shard_fanout_handler, shard);
     shard->fanout.profile = shard->profile;
+    fanout_set_sends_max(&shard->fanout, SHARD_FANOUT_SENDS_MAX);
     return shard;
 }
 

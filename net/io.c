@@ -103,6 +103,7 @@ int io_init(struct io *io, const struct io_backend *backend, const struct io_opt
     *io = (struct io){.backend = backend, .wake_fd = -1};
     list_init(&io->paused);
     io->stream_count_max = io_stream_count_cap(options->stream_count_max);
+    io->has_plain_descriptors = options->plain_descriptors;
     while (io->queue.mask + 1 < io->stream_count_max) {
         io->queue.mask = io->queue.mask * 2 + 1;
     }
@@ -379,6 +380,18 @@ int io_open(struct io *io, struct io_stream *stream, int32_t descriptor)
     CHECK(stream->flags == 0);
     io->offering = false;
     return io->backend->open(io, stream, descriptor);
+}
+
+int io_adopt(struct io *io, struct io_stream *stream, int fd)
+{
+    CHECK(!io->offering);
+    CHECK(io->has_plain_descriptors);
+    CHECK(stream->flags == 0);
+    if (io->stream_count >= io->stream_count_max) {
+        (void)close(fd);
+        return -EMFILE;
+    }
+    return io->backend->open(io, stream, fd);
 }
 
 void io_reject(struct io *io, int32_t descriptor)

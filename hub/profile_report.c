@@ -7,10 +7,12 @@
 enum { PROFILE_BODY_MAX = 16 * 1024 * 1024 };
 
 static const struct profile_info measure_infos[PROFILE_MEASURE_COUNT] = {
-    [PROFILE_PARSE] = {"parse", "ns", "The request is read, checked and made into a frame.",
+    [PROFILE_PARSE] = {"parse", "ns",
+                       "The request is read, checked, made into a frame and put in order.",
                        "Publish in batches (application/x-ndjson); spread publishers over more "
                        "connections, so that more shards share the work."},
-    [PROFILE_SEQUENCE] = {"sequence", "ns", "The event waits for its place in the hub's one order.",
+    [PROFILE_SEQUENCE] = {"sequence", "ns",
+                          "The event waits for the lock behind the hub's one order.",
                           "Many shards publish at once: publish in batches, which take the "
                           "sequencer's lock once."},
     [PROFILE_QUEUE] = {"queue", "ns",

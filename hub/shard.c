@@ -660,16 +660,18 @@ enum publish_outcome shard_publish(struct shard *shard, struct publication *publ
                                    unsigned count)
 {
     struct shard_set shards;
-    uint64_t handed_ns = profile_clock(shard->profile);
     for (unsigned i = 0; i < count; i++) {
-        publications[i].frame->received_ns =
-            shard->profile->request_ns != 0 ? shard->profile->request_ns : handed_ns;
+        publications[i].frame->received_ns = shard->profile->request_ns;
     }
+    publications[0].sequenced_ns = 0;
     enum publish_outcome outcome =
         sequencer_publish(&shard->hub->sequencer, publications, count, shard->wall_ms, &shards);
     if (outcome == PUBLISH_DONE) {
         shard_count(&shard->stats.published, count);
-        profile_published(shard->profile, count, handed_ns, publications[0].sequenced_ns);
+        if (publications[0].sequenced_ns != 0) {
+            profile_published(shard->profile, count, publications[0].sequenced_ns,
+                              publications[0].waited_ns);
+        }
         /* This shard looks at its own queue later in this very turn. */
         shards.bits[shard->shard_index / 64] &= ~(1ULL << (shard->shard_index % 64));
         hub_wake(shard->hub, &shards);

@@ -1,6 +1,6 @@
 // The hub with its profile and without, in turns; see bench/profile_cost.
 
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
@@ -28,6 +28,17 @@ const loads = [
   { name: 'publishing to nobody', subscribers: 0, channels: 1,
     command: `publish 64 ${seconds}`, per: 'published' },
 ];
+
+// The parts of the profile that cost something, and how often a hub has needed each.
+const parts = JSON.parse(execFileSync(`${root}build/release/bin/bench_profile_parts`));
+
+async function needs({ port }) {
+  const json = await (await fetch(`http://127.0.0.1:${port}/debug/fanout?format=json`)).json();
+  const of = Object.fromEntries([...json.stages, ...json.measures].map((one) => [one.name, one.count]));
+  return { published: of.parse, taken: of.queue, settled: of.total, turns: of.turn,
+           sending_turns: of.sends, sends: json.event_sends,
+           work: { deliveries: json.deliveries, published: json.published } };
+}
 
 const children = [];
 
@@ -81,7 +92,7 @@ async function start(folder, load) {
     await client.ask(`connect ${load.subscribers}`);
   }
   await client.ask(load.command); // warm
-  return { server, client };
+  return { server, client, port };
 }
 
 async function cost({ client }, load) {
@@ -109,18 +120,25 @@ function interval({ on, off }) {
 
 const percent = (ratio) => `${ratio >= 1 ? '+' : ''}${((ratio - 1) * 100).toFixed(2)} %`;
 
-console.log(`${options.io}; ${'load'.padEnd(42)}  without      with     cost   95 % of`);
+console.log(`${options.io}; ${'load'.padEnd(42)}  without      with     cost   95 % of resamples       parts`);
+console.log(`parts in ns: ${JSON.stringify(parts)}`);
 for (const load of loads) {
   const costs = { on: [], off: [] };
+  let parted = 0;
   for (let i = 0; i < Number(options.starts); i++) {
     const on = await start('release', load);
     const off = await start('profile_off', load);
+    const before = await needs(on);
     for (let round = 0; round < Number(options.rounds); round++) {
       const order = round % 2 === 0 ? [['on', on], ['off', off]] : [['off', off], ['on', on]];
       for (const [name, one] of order) {
         costs[name].push(await cost(one, load));
       }
     }
+    const after = await needs(on);
+    const spent = Object.entries(parts)
+      .reduce((sum, [name, ns]) => sum + ns * (after[name] - before[name]), 0);
+    parted += spent / (after.work[load.per] - before.work[load.per]) / 1000 / Number(options.starts);
     for (const { server, client } of [on, off]) {
       await client.stop((child) => child.stdin.end());
       await server.stop((child) => child.kill('SIGTERM'));
@@ -129,5 +147,6 @@ for (const load of loads) {
   const [low, high] = interval(costs);
   const [without, with_] = [cheap(costs.off), cheap(costs.on)];
   console.log(`${load.name.padEnd(54)} ${without.toFixed(3)} us  ${with_.toFixed(3)} us `
-    + ` ${percent(with_ / without).padStart(8)}   ${percent(low)} to ${percent(high)}`);
+    + ` ${percent(with_ / without).padStart(8)}   ${`${percent(low)} to ${percent(high)}`.padEnd(21)}`
+    + ` ${percent(1 + parted / without).padStart(8)}`);
 }

@@ -127,6 +127,7 @@ void profile_catch_up(struct profile *profile, uint64_t age_ms)
 {
     if (PROFILE_IS_ON && profile != NULL) {
         record(profile, PROFILE_CATCH_UP, age_ms * 1000000);
+        TRACE1(catch_up, age_ms);
     }
 }
 

@@ -27,8 +27,7 @@ static const struct profile_info measure_infos[PROFILE_MEASURE_COUNT] = {
     [PROFILE_SUBMIT] = {"submit", "ns", "The kernel takes the sends that the walk has queued.",
                         "This is TCP: 4 to 5 microseconds a send. More shards share the "
                         "subscribers, if there are CPUs for them."},
-    [PROFILE_COMPLETION] = {"completion", "ns",
-                            "What became of the sends is noted, and frames are let go.",
+    [PROFILE_COMPLETION] = {"completion", "ns", "What became of the sends is noted.",
                             "Many sends fall short: see short sends, and who is behind."},
     [PROFILE_OTHER] = {"other", "ns",
                        "The shard does something else between the turns of a long pass: requests, "

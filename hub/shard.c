@@ -176,7 +176,6 @@ static void shard_sent(void *owner, uint32_t token, ssize_t sent)
 static void shard_sends_final(void *owner)
 {
     struct shard *shard = owner;
-    bool sent = shard->fanout.send_count > 0;
     shard->now_ms = io_now_ms(shard->io);
     shard->wall_ms = hub_wall_ms();
     profile_enter(shard->profile, PROFILE_PHASE_COMPLETION, io_now_ns(shard->io));
@@ -185,8 +184,7 @@ static void shard_sends_final(void *owner)
     }
     shard->short_count = 0;
     fanout_sends_final(&shard->fanout);
-    profile_enter(shard->profile, PROFILE_PHASE_RECEIVE,
-                  sent ? profile_clock(shard->profile) : io_now_ns(shard->io));
+    profile_enter(shard->profile, PROFILE_PHASE_RECEIVE, shard->profile->final_ns);
     for (uint32_t i = 0; i < shard->control_send_count; i++) {
         struct connection *connection = shard->control_sends[i];
         if (connection != NULL && connection->state != CONNECTION_CLOSED) {

@@ -52,6 +52,7 @@ int fanout_init(struct fanout *fanout, struct sequencer *sequencer, struct queue
     list_init(&fanout->idle);
     list_init(&fanout->retired);
     list_init(&fanout->ready);
+    list_init(&fanout->blocked);
     fanout->deliveries = memory_alloc(FANOUT_SENDS_MAX * sizeof(fanout->deliveries[0]));
     fanout->cache = memory_calloc(FANOUT_CACHE_SIZE, sizeof(fanout->cache[0]));
     fanout->arena = memory_alloc(FANOUT_ARENA_BYTES);
@@ -448,6 +449,9 @@ static bool fanout_visit(struct fanout *fanout, struct subscriber *subscriber)
         make_ready(fanout, subscriber);
         return true;
     }
+    if ((subscriber->flags & SUBSCRIBER_BEHIND) != 0 && !lag_allows(fanout, subscriber)) {
+        return true;
+    }
     if (subscriber->partial != NULL) {
         send_partial(fanout, subscriber);
         return true;
@@ -603,6 +607,7 @@ void fanout_sent(struct fanout *fanout, uint32_t token, ssize_t sent)
     list_remove_if_linked(&subscriber->ready);
     set_behind(fanout, subscriber, true);
     subscriber->flags |= SUBSCRIBER_BLOCKED;
+    list_append(&fanout->blocked, &subscriber->ready);
     if (sent < 0) {
         fanout->handler->failed(fanout->owner, subscriber, (int)sent);
     } else {
@@ -761,6 +766,7 @@ enum subscribe_outcome fanout_join(struct fanout *fanout, struct subscriber *sub
     /* Also for a position that has not been reached: it would swallow the events up to it. */
     subscriber->position = min_u64(from, sequence);
     subscriber->complete_after = 0;
+    subscriber->joined = sequence;
     subscriber->flags = SUBSCRIBER_JOINED | SUBSCRIBER_HELD;
     set_behind(fanout, subscriber, true);
     return SUBSCRIBE_DONE;
@@ -838,7 +844,20 @@ void fanout_writable(struct fanout *fanout, struct subscriber *subscriber)
 {
     CHECK(subscriber_is_joined(subscriber));
     subscriber->flags &= (uint8_t)~SUBSCRIBER_BLOCKED;
+    list_remove_if_linked(&subscriber->ready);
     visit_again(fanout, subscriber);
+}
+
+void fanout_skip(struct fanout *fanout, struct subscriber *subscriber)
+{
+    CHECK(subscriber->partial == NULL);
+    const struct membership *memberships = subscriber_memberships(subscriber);
+    subscriber->position = max_u64(subscriber->position, fanout->broadcast->head);
+    for (unsigned i = 0; i < subscriber->channel_count; i++) {
+        subscriber->position = max_u64(subscriber->position, memberships[i].feed->head);
+    }
+    subscriber->complete_after = 0;
+    fanout_hold(fanout, subscriber);
 }
 
 bool fanout_is_quiet(const struct fanout *fanout, const struct subscriber *subscriber)
@@ -847,21 +866,19 @@ bool fanout_is_quiet(const struct fanout *fanout, const struct subscriber *subsc
            subscriber->turn != fanout->turn && is_up_to_date(fanout, subscriber);
 }
 
-/* ---- Housekeeping ---------------------------------------------------------------------------- */
-
-uint64_t fanout_behind(const struct fanout *fanout, struct subscriber *subscriber)
+bool fanout_move_on(const struct fanout *fanout, struct subscriber *subscriber)
 {
-    uint64_t head = fanout->broadcast->head;
-    const struct membership *memberships = subscriber_memberships(subscriber);
-    for (unsigned i = 0; i < subscriber->channel_count; i++) {
-        head = max_u64(head, memberships[i].feed->head);
-    }
-    /* A frame that was sent in part is not in `position` yet. */
-    return head > subscriber->position ? head - subscriber->position : 0;
+    CHECK(fanout_is_quiet(fanout, subscriber));
+    bool moves = subscriber->position < fanout->dequeued;
+    subscriber->position = max_u64(subscriber->position, fanout->dequeued);
+    return moves;
 }
+
+/* ---- Housekeeping ---------------------------------------------------------------------------- */
 
 void fanout_sweep(struct fanout *fanout, uint64_t before_ms)
 {
+    lag_sweep(fanout);
     while (!list_is_empty(&fanout->idle)) {
         struct feed *feed = container_of(fanout->idle.next, struct feed, idle);
         if (feed->idle_since_ms > before_ms) {

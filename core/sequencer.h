@@ -25,6 +25,7 @@
 
 #include "core/base/hash.h"
 #include "core/channel.h"
+#include "core/lag.h"
 #include "core/queue.h"
 
 #ifdef __cplusplus
@@ -39,6 +40,12 @@ enum {
     SEQUENCER_TOMBSTONE_COUNT = 1 << 16,
 };
 
+/* Other limits for the channels of a pattern. */
+struct history_rule {
+    struct channel_pattern pattern;
+    struct history_limits limits;
+};
+
 struct sequencer_options {
     unsigned shard_count;
     uint64_t epoch;
@@ -48,6 +55,8 @@ struct sequencer_options {
     struct history_limits history;            /* of a channel that no rule names */
     const struct history_rule *history_rules; /* the first that fits counts; on loan for good */
     unsigned history_rule_count;
+    const struct lag_rule *lag_rules; /* likewise */
+    unsigned lag_rule_count;
     uint64_t history_total_bytes_max; /* of all channels together */
     uint64_t feed_bytes_max;  /* events of one channel under way to one shard's subscribers */
     uint64_t queue_bytes_max; /* events under way to one shard */

@@ -44,7 +44,7 @@ static uint64_t counter_read(const uint64_t *counter)
 
 struct shard_totals {
     uint64_t connections, streams, accepted, refused, requests, published, heartbeats, gaps;
-    uint64_t slow_disconnects, bad_requests, evicted_half_open, accept_failures;
+    uint64_t skips, slow_disconnects, aged_out, bad_requests, evicted_half_open, accept_failures;
     uint64_t taken, deliveries, event_sends, short_sends, history_reads, passes;
     uint64_t sends, bytes_sent, bytes_received, turns, system_calls, cq_overflows;
 };
@@ -66,7 +66,9 @@ static const struct {
     TOTAL(published),
     TOTAL(heartbeats),
     TOTAL(gaps),
+    TOTAL(skips),
     TOTAL(slow_disconnects),
+    TOTAL(aged_out),
     TOTAL(bad_requests),
     TOTAL(evicted_half_open),
     TOTAL(accept_failures),
@@ -99,7 +101,9 @@ static void totals_read(const struct shard *shard, struct shard_totals *totals)
         .published = counter_read(&stats->published),
         .heartbeats = counter_read(&stats->heartbeats),
         .gaps = counter_read(&stats->gaps),
+        .skips = counter_read(&stats->skips),
         .slow_disconnects = counter_read(&stats->slow_disconnects),
+        .aged_out = counter_read(&stats->aged_out),
         .bad_requests = counter_read(&stats->bad_requests),
         .evicted_half_open = counter_read(&stats->evicted_half_open),
         .accept_failures = counter_read(&stats->accept_failures),
@@ -131,13 +135,11 @@ static void totals_write(struct buffer *body, struct shard_totals *totals)
     }
 }
 
-void look_stats(struct call *call)
+void look_write_stats(struct shard *shard, struct buffer *body)
 {
-    struct hub *hub = call->shard->hub;
+    struct hub *hub = shard->hub;
     struct sequencer_stats sequencer;
     struct shard_totals sum = {0};
-    struct buffer body;
-    buffer_init(&body, LOOK_BODY_MAX);
     sequencer_get_stats(&hub->sequencer, &sequencer);
     for (unsigned i = 0; i < hub->shard_count; i++) {
         struct shard_totals totals;
@@ -146,13 +148,13 @@ void look_stats(struct call *call)
             *total_at(&sum, j) += *total_at(&totals, j);
         }
     }
-    buffer_printf(&body, "{\"channels\":%llu,\"clients\":%llu,",
+    buffer_printf(body, "{\"channels\":%llu,\"clients\":%llu,",
                   (unsigned long long)sequencer.channels,
                   (unsigned long long)sequencer.subscribers);
-    totals_write(&body, &sum);
+    totals_write(body, &sum);
     char id[EVENT_ID_LEN + 1] = {0};
     event_id_write(id, hub->epoch, sequencer.sequence);
-    buffer_printf(&body,
+    buffer_printf(body,
                   "\"deliveries_per_send\":%.3f,\"refused_full\":%llu,\"history_bytes\":%llu,"
                   "\"log_lines_dropped\":%llu,\"last_event_id\":\"%s\",\"draining\":%s,"
                   "\"version\":\"%s\",\"uptime_seconds\":%llu,\"io\":\"%s\",\"shards\":[",
@@ -161,16 +163,24 @@ void look_stats(struct call *call)
                   (unsigned long long)sequencer.history_bytes,
                   (unsigned long long)log_dropped_count(hub->log), id,
                   hub_is_draining(hub) ? "true" : "false", SPATE_VERSION,
-                  (unsigned long long)((call->shard->wall_ms - hub->started_ms) / 1000),
-                  io_kind_name(io_kind_of(call->shard->io)));
+                  (unsigned long long)((shard->wall_ms - hub->started_ms) / 1000),
+                  io_kind_name(io_kind_of(shard->io)));
     for (unsigned i = 0; i < hub->shard_count; i++) {
         struct shard_totals totals;
         totals_read(hub->shards[i], &totals);
-        buffer_append_string(&body, i == 0 ? "{" : ",{");
-        totals_write(&body, &totals);
-        buffer_printf(&body, "\"shard\":%u,\"cpu\":%d}", i, hub->shards[i]->cpu);
+        buffer_append_string(body, i == 0 ? "{" : ",{");
+        totals_write(body, &totals);
+        buffer_printf(body, "\"shard\":%u,\"cpu\":%d}", i, hub->shards[i]->cpu);
     }
-    buffer_append_string(&body, "]}\n");
+    buffer_append_string(body, "]}");
+}
+
+void look_stats(struct call *call)
+{
+    struct buffer body;
+    buffer_init(&body, LOOK_BODY_MAX);
+    look_write_stats(call->shard, &body);
+    buffer_append_string(&body, "\n");
     if (body.failed) {
         response_problem(call, 503, "Out of memory.");
     } else {

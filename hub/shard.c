@@ -237,6 +237,24 @@ static void shard_fanout_lapped(void *owner, struct subscriber *subscriber, uint
     resume_write_gap(connection, "expired", span_make(id, sizeof(id)), point.first_available);
 }
 
+/* It fell behind further than its channel's rule allows. */
+static void shard_fanout_lagging(void *owner, struct subscriber *subscriber, enum lag_policy policy)
+{
+    struct shard *shard = owner;
+    struct connection *connection = connection_of_subscriber(subscriber);
+    if (policy == LAG_DISCONNECT) {
+        shard_count(&shard->stats.slow_disconnects, 1);
+        connection_end_stream(connection, "too slow");
+        return;
+    }
+    char id[EVENT_ID_LEN];
+    event_id_write(id, shard->hub->epoch, subscriber->position);
+    shard_count(&shard->stats.gaps, 1);
+    shard_count(&shard->stats.skips, 1);
+    fanout_skip(&shard->fanout, subscriber);
+    resume_write_gap(connection, "skipped", span_make(id, sizeof(id)), 0);
+}
+
 static void shard_fanout_failed(void *owner, struct subscriber *subscriber, int error)
 {
     (void)owner;
@@ -248,6 +266,7 @@ static const struct fanout_handler shard_fanout_handler = {
     .send = shard_fanout_send,
     .blocked = shard_fanout_blocked,
     .lapped = shard_fanout_lapped,
+    .lagging = shard_fanout_lagging,
     .failed = shard_fanout_failed,
 };
 
@@ -417,7 +436,7 @@ static int shard_timeout_ms(struct shard *shard)
 {
     if (shard_has_orders(shard) || fanout_has_work(&shard->fanout) ||
         !list_is_empty(&shard->outgoing) || shard->control_send_count > 0 ||
-        !mailbox_is_empty(&shard->mailbox)) {
+        !mailbox_is_empty(&shard->mailbox) || shard->notices.count > 0) {
         return 0;
     }
     uint64_t wait_ms = wheel_wait_ms(&shard->wheel, shard->now_ms);
@@ -442,7 +461,9 @@ bool shard_turn(struct shard *shard)
 
     shard_take_config(shard);
     mailbox_deliver_all(&shard->mailbox, shard);
+    system_publish(shard);
     fanout_take(&shard->fanout);
+    shard->fanout.wall_ms = shard->wall_ms;
     fanout_run(&shard->fanout);
     shard_timers(shard);
     shard_sweep(shard);
@@ -546,6 +567,7 @@ void shard_free(struct shard *shard)
     if (shard->io != NULL) {
         io_free(shard->io);
     }
+    system_notices_fini(&shard->notices);
     fanout_fini(&shard->fanout);
     queue_fini(&shard->queue);
     mailbox_fini(&shard->mailbox);

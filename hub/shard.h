@@ -22,6 +22,7 @@
 #include "core/mailbox.h"
 #include "hub/connection.h"
 #include "hub/hub.h"
+#include "hub/system_channel.h"
 #include "net/io.h"
 
 #ifdef __cplusplus
@@ -49,7 +50,9 @@ struct shard_stats {
     uint64_t published;
     uint64_t heartbeats;
     uint64_t gaps;
+    uint64_t skips;
     uint64_t slow_disconnects;
+    uint64_t aged_out;
     uint64_t bad_requests;
     uint64_t evicted_half_open;
     uint64_t accept_failures;
@@ -93,6 +96,7 @@ struct shard {
     struct list waiting;  /* connections without a whole request yet, oldest first */
     struct list outgoing; /* outboxes with something to send */
     struct table clients; /* streams by the hash of their id */
+    struct system_notices notices;
     uint64_t client_number_next;
     struct connection **control_sends; /* of this turn; NULL where a send fell short */
     uint32_t control_send_count;

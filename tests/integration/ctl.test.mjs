@@ -91,7 +91,7 @@ test('sub --raw prints the lines, --json objects', async ({ hub }) => {
     const { id } = await hub.publish('shapes', 'a\nb', { query: '?event=two' });
     const args = ['sub', 'shapes', '--history', '1', '--count', '1'];
     assert.match((await ctl(hub, [...args, '--raw'])).out,
-        new RegExp(`^: spate\n\nretry: \\d+\n\nevent: two\nid: ${id}\ndata: a\ndata: b\n\n$`));
+        new RegExp(`^: spate\nid: \\S+\nretry: \\d+\n\nevent: two\nid: ${id}\ndata: a\ndata: b\n\n$`));
     assert.deepEqual(JSON.parse((await ctl(hub, [...args, '--json'])).out),
         { id, event: 'two', data: 'a\nb' });
     assert.deepEqual(JSON.parse((await ctl(null, ['sub', `${hub.url}/sse/shapes?history=1`, '--count', '1',
@@ -202,11 +202,12 @@ test('bench runs the spate-load beside it', { hub: null }, async ({ defer }) => 
     assert.equal(missing.status, 127);
     assert.equal(missing.stderr, `spatectl: cannot run ${folder}/spate-load: No such file or directory\n`);
     assert.equal(run('bogus').status, 2);
+    assert.equal(run('hot', '--url', 'unix:/tmp/x').status, 2);
     writeFileSync(path.join(folder, 'spate-load'), '#!/bin/sh\necho $SPATE_TOKEN "$@"; exit 9', { mode: 0o755 });
     for (const preset of ['hot', 'channels', 'storm', 'idle']) {
-        const { status, stdout } = run('--url', 'http://127.0.0.1:1/', preset, '--', '--connections', '7');
+        const { status, stdout } = run('--url', 'http://127.0.0.1:1/', preset, '--', '--subscribers', '7');
         assert.equal(status, 9);
-        assert.match(stdout, /^t --url http:\/\/127\.0\.0\.1:1 .* --connections 7\n$/);
+        assert.match(stdout, /^t http:\/\/127\.0\.0\.1:1 .* --subscribers 7\n$/);
         assert.match(stdout, new RegExp(`--scenario ${preset} `));
     }
 });

@@ -192,8 +192,12 @@ static void subscriber_event(struct client *client)
 static void subscriber_line(struct client *client, const char *line)
 {
     if (line[0] == '\0') {
-        if (client->id[0] != '\0') {
+        if (client->id[0] != '\0' && client->data[0] != '\0') {
             subscriber_event(client);
+        } else if (client->id[0] != '\0' && strcmp(client->id, client->last_id) < 0) {
+            fail("the place %s came after %s", client->id, client->last_id);
+        } else if (client->id[0] != '\0') {
+            memcpy(client->last_id, client->id, sizeof(client->id));
         }
         client->data[0] = client->id[0] = '\0';
     } else if (strncmp(line, "data: ", 6) == 0) {

@@ -808,17 +808,21 @@ void fanout_hold(struct fanout *fanout, struct subscriber *subscriber)
     list_remove_if_linked(&subscriber->ready);
 }
 
-/* Whether the subscriber's cursor is at the end of everything that has come in. */
-static bool is_up_to_date(const struct fanout *fanout, const struct subscriber *subscriber)
+/* The newest event that has come in for the subscriber. */
+static uint64_t newest_head(const struct fanout *fanout, const struct subscriber *subscriber)
 {
     const struct membership *memberships =
         subscriber->many != NULL ? subscriber->many : &subscriber->only;
+    uint64_t head = fanout->broadcast->head;
     for (unsigned i = 0; i < subscriber->channel_count; i++) {
-        if (subscriber->position < memberships[i].feed->head) {
-            return false;
-        }
+        head = max_u64(head, memberships[i].feed->head);
     }
-    return subscriber->position >= fanout->broadcast->head && subscriber->partial == NULL;
+    return head;
+}
+
+static bool is_up_to_date(const struct fanout *fanout, const struct subscriber *subscriber)
+{
+    return subscriber->position >= newest_head(fanout, subscriber) && subscriber->partial == NULL;
 }
 
 static void visit_again(struct fanout *fanout, struct subscriber *subscriber)
@@ -851,11 +855,7 @@ void fanout_writable(struct fanout *fanout, struct subscriber *subscriber)
 void fanout_skip(struct fanout *fanout, struct subscriber *subscriber)
 {
     CHECK(subscriber->partial == NULL);
-    const struct membership *memberships = subscriber_memberships(subscriber);
-    subscriber->position = max_u64(subscriber->position, fanout->broadcast->head);
-    for (unsigned i = 0; i < subscriber->channel_count; i++) {
-        subscriber->position = max_u64(subscriber->position, memberships[i].feed->head);
-    }
+    subscriber->position = max_u64(subscriber->position, newest_head(fanout, subscriber));
     subscriber->complete_after = 0;
     fanout_hold(fanout, subscriber);
 }
@@ -864,6 +864,13 @@ bool fanout_is_quiet(const struct fanout *fanout, const struct subscriber *subsc
 {
     return (subscriber->flags & (SUBSCRIBER_HELD | SUBSCRIBER_BLOCKED | SUBSCRIBER_BEHIND)) == 0 &&
            subscriber->turn != fanout->turn && is_up_to_date(fanout, subscriber);
+}
+
+uint64_t fanout_behind(const struct fanout *fanout, const struct subscriber *subscriber)
+{
+    /* A frame that was sent in part is not in `position` yet. */
+    uint64_t head = newest_head(fanout, subscriber);
+    return head > subscriber->position ? head - subscriber->position : 0;
 }
 
 bool fanout_move_on(const struct fanout *fanout, struct subscriber *subscriber)

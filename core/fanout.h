@@ -164,6 +164,12 @@ bool fanout_is_quiet(const struct fanout *fanout, const struct subscriber *subsc
 bool fanout_move_on(const struct fanout *fanout, struct subscriber *subscriber);
 
 /*
+ * How far the newest event of its channels is ahead of the subscriber, in the hub's order: 0 if it
+ * has been sent everything, and at least as many as the events that it has not been sent.
+ */
+uint64_t fanout_behind(const struct fanout *fanout, const struct subscriber *subscriber);
+
+/*
  * Housekeeping: feeds that nobody has used since `before_ms` are given back, and some of the
  * blocked are looked at.
  */

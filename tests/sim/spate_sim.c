@@ -80,6 +80,11 @@ static uint64_t sim_wall_ms(void)
     return 1700000000000 + sim_net.now_ms;
 }
 
+static uint64_t sim_clock_ns(void)
+{
+    return sim_net.now_ms * 1000000;
+}
+
 static ssize_t sim_random(void *bytes, size_t len, unsigned flags)
 {
     (void)flags;
@@ -90,7 +95,7 @@ static ssize_t sim_random(void *bytes, size_t len, unsigned flags)
 }
 
 static const struct hub_world sim_world = {
-    .io_new = sim_io_new, .wall_ms = sim_wall_ms, .random = sim_random};
+    .io_new = sim_io_new, .wall_ms = sim_wall_ms, .clock_ns = sim_clock_ns, .random = sim_random};
 
 /* ---- Clients ---- */
 

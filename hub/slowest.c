@@ -32,20 +32,6 @@ struct slowest_state {
     struct slow_list lists[]; /* of each shard */
 };
 
-/*
- * How far the newest event of its channels is ahead of the subscriber, in the hub's order: 0 if it
- * has been sent everything, and at least as many as the events that it has not been sent.
- */
-static uint64_t behind(const struct fanout *fanout, struct subscriber *subscriber)
-{
-    uint64_t head = fanout->broadcast->head;
-    const struct membership *memberships = subscriber_memberships(subscriber);
-    for (unsigned i = 0; i < subscriber->channel_count; i++) {
-        head = max_u64(head, memberships[i].feed->head);
-    }
-    return head > subscriber->position ? head - subscriber->position : 0;
-}
-
 /* Puts the stream where it belongs, if it is among the slowest. */
 static void slow_list_add(struct slow_list *list, unsigned count_max, uint64_t distance,
                           const struct connection *connection)
@@ -85,7 +71,7 @@ static void slowest_work(struct errand_part *part)
         for (node = table_find(&shard->clients, list->after); node != NULL;
              node = table_find_next(node)) {
             struct connection *connection = container_of(node, struct connection, by_id);
-            uint64_t distance = behind(&shard->fanout, &connection->subscriber);
+            uint64_t distance = fanout_behind(&shard->fanout, &connection->subscriber);
             if (distance > 0) {
                 slow_list_add(list, state->count_max, distance, connection);
             }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "hub/response.h"
+#include "hub/transport.h"
 
 enum { ORIGIN_LEN_MAX = 255 };
 
@@ -67,7 +68,7 @@ static bool call_is_local(const struct call *call)
         return false;
     }
     return (call->connection->flags & CONNECTION_LOCAL_SOCKET) != 0 ||
-           address_is_local(&call->connection->address);
+           address_is_local(connection_address(call->connection));
 }
 
 /* "http://host:port" against the Host that the request was sent to. */
@@ -185,6 +186,9 @@ static bool access_check(struct call *call, const char *what)
                          "Allow the origin with --cors-origin.",
                          what);
         return false;
+    }
+    if (transport_knows_peer(call->connection)) {
+        return true;
     }
     if (call->config->tokens.count == 0) {
         bool is_socket = (call->connection->flags & CONNECTION_LOCAL_SOCKET) != 0;

@@ -1,6 +1,6 @@
 /* The commands of spatectl against a hub. ctl_follow.test.mjs has what becomes of broken streams. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -234,6 +234,23 @@ test('IPv6, Unix sockets and the address of the environment', { hub: null }, asy
         assert.equal((await ctl(url, ['pub', 'a', 'b'])).code, 0, url);
         assert.match((await ctl(url, ['sub', 'a', '--history', '1', '--count', '1'])).out, / message b\n$/);
         assert.equal((await ctl(null, ['pub', 'a', 'b'], { env: { SPATE_URL: url } })).code, 0);
+    }
+});
+
+test('HTTPS, with a certificate that is trusted or not', { hub: null }, async ({ start, defer }) => {
+    const file = path.join(temporary(defer), 'hub.pem');
+    execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes',
+        '-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', `${file}.key`, '-out', file],
+    { stdio: 'ignore' });
+    const hub = await start({ listen: ['tls:127.0.0.1:0'],
+        args: ['--tls-certificate', file, '--tls-key', `${file}.key`] });
+    const url = `https://127.0.0.1:${hub.port}`;
+    const refused = await ctl(url, ['pub', 'a', 'b']);
+    assert.equal(refused.code, 3);
+    assert.match(refused.error, /certificate/);
+    for (const trust of [['--ca-file', file], ['--insecure']]) {
+        assert.equal((await ctl(url, ['pub', 'a', 'b', ...trust])).code, 0);
+        assert.match((await ctl(url, ['sub', 'a', '--history', '1', '--count', '1', ...trust])).out, / message b\n$/);
     }
 });
 

@@ -55,6 +55,10 @@ int ctl_bench(struct ctl *ctl)
         fprintf(stderr, "spatectl: bench knows hot, channels, storm and idle\n");
         return CTL_USAGE;
     }
+    if (ctl->http.socket_path != NULL) {
+        fprintf(stderr, "spatectl: bench needs an address with a port\n");
+        return CTL_USAGE;
+    }
     char *program = beside(PROGRAM);
     const char **arguments =
         calloc((size_t)ctl->argument_count + PRESET_ARGUMENTS_MAX + 4, sizeof(char *));
@@ -63,7 +67,6 @@ int ctl_bench(struct ctl *ctl)
     }
     size_t count = 0;
     arguments[count++] = program;
-    arguments[count++] = "--url";
     arguments[count++] = ctl->http.base;
     for (size_t i = 0; i < PRESET_ARGUMENTS_MAX && preset->arguments[i] != NULL; i++) {
         arguments[count++] = preset->arguments[i];

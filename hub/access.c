@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "hub/response.h"
+#include "hub/transport.h"
 #include "proto/http_char.h"
 
 enum { ORIGIN_LEN_MAX = 255 };
@@ -68,7 +69,7 @@ static bool call_is_local(const struct call *call)
         return false;
     }
     return (call->connection->flags & CONNECTION_LOCAL_SOCKET) != 0 ||
-           address_is_local(&call->connection->address);
+           address_is_local(connection_address(call->connection));
 }
 
 /* "http://host:port" against the Host that the request was sent to. */
@@ -186,6 +187,9 @@ static bool access_check(struct call *call, const char *what)
                          "Allow the origin with --cors-origin.",
                          what);
         return false;
+    }
+    if (transport_knows_peer(call->connection)) {
+        return true;
     }
     if (call->config->tokens.count == 0) {
         bool is_socket = (call->connection->flags & CONNECTION_LOCAL_SOCKET) != 0;

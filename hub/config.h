@@ -106,6 +106,11 @@ struct config {
     struct config_list cors_origin;
     struct config_list alias; /* "/path=channel"; see aliases */
 
+    char *tls_certificate; /* path of a PEM file, or "" */
+    char *tls_key;         /* the same; "": the key is in the certificate's file */
+    char *tls_client_ca;   /* the same: who may publish with a certificate */
+    uint32_t tls_self_signed;
+
     uint32_t log_level;  /* enum log_level */
     uint32_t log_format; /* enum log_format */
 
@@ -120,6 +125,7 @@ struct config {
     uint32_t channels_max;
     uint32_t channel_idle_seconds;
     uint32_t subscriptions_max; /* channels of one connection */
+    uint32_t http2_streams_max; /* of one connection */
     uint32_t name_bytes_max;
     uint32_t batch_count_max;
     uint32_t idempotency_seconds;

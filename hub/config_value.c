@@ -387,10 +387,16 @@ void config_value_print(const struct config *config, const struct config_option 
     }
 }
 
+bool config_listen_is_tls(const char *text)
+{
+    return strncmp(text, "tls:", CONFIG_LISTEN_TLS_LEN) == 0;
+}
+
 const char *config_check_listen(const char *text)
 {
     struct listener_address address;
     const char *problem = NULL;
+    text += config_listen_is_tls(text) ? CONFIG_LISTEN_TLS_LEN : 0;
     if (listener_parse(text, &address, &problem) < 0) {
         return problem == NULL ? "is not an address" : problem;
     }

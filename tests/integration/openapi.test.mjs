@@ -453,24 +453,46 @@ test('the parameters that it names are read', async ({ hub }) => {
         await stream.received(1);
         stream.close();
     }
-    const stream = await hub.subscribe('/sse?canal=read&channel=more&client=me');
+    const both = await hub.subscribe('/sse?canal=read&channel=more&client=me');
     await until('the client', async () => (await hub.get('/clients')).json.includes('me'));
     assert.deepEqual((await hub.get('/clients?limit=0')).json, []);
     for (const query of ['canal=read&msg=a', 'channel=more&data=b']) {
         assert.equal((await hub.request('POST', `/publish?${query}`)).status, 200);
     }
-    await stream.received(2);
+    await both.received(2);
     const named = new Set([...specification.operations()].flatMap(({ operation }) =>
         (operation.parameters ?? []).map((one) => specification.resolve(one))
             .filter((one) => one.in === 'query').map((one) => one.name)));
     assert.deepEqual(named, new Set(['channel', 'canal', 'client', 'last_event_id', 'lastEventId',
         'lastEventID', 'history', 'since', 'msg', 'data', 'event', 'retry', 'limit', 'after',
         'slowest', 'format']));
+    /* Which of them each path reads; in a path and in the header too. */
+    const stream = 'client last_event_id lastEventId lastEventID history since Last-Event-ID';
+    const publish = 'msg data event retry Idempotency-Key ce-specversion ce-id ce-source ce-type '
+        + 'ce-subject ce-time ce-dataschema';
+    const byPath = {
+        '/sse/{channel}': `channel ${stream}`, '/sse': `channel canal ${stream}`,
+        '/stream/{client}': `client ${stream}`, '/stream': stream, '/api/events': stream,
+        '/sensor-data-events': stream, '/v1/feedbacks': stream,
+        '/publish/{channel}': `channel ${publish}`, '/publish': `channel canal ${publish}`,
+        '/publish/{client}/status/{status}': 'client status', '/publish/status/{status}': 'status',
+        '/clients': 'limit after slowest', '/channels': 'limit after', '/debug/fanout': 'format',
+        '/clients/{client}': 'client', '/channels/{channel}': 'channel',
+    };
+    for (const { template, method, operation } of specification.operations()) {
+        const names = (operation.parameters ?? []).map((one) => specification.resolve(one).name);
+        assert.equal(names.join(' '), method === 'options' ? '' : byPath[template] ?? '',
+            `${method} ${template}`);
+    }
     /* Nor does the source read others. */
-    for (const file of readdirSync(path.join(root, 'hub')).filter((name) => /^(?!config).*\.c$/.test(name))) {
+    const sources = ['resume_request.c', ...readdirSync(path.join(root, 'hub')).filter((file) =>
+        file.endsWith('.c')
+        && readFileSync(path.join(root, 'hub', file), 'utf8').includes('call_parameter('))];
+    assert.ok(sources.length > 4);
+    for (const file of sources) {
         const source = readFileSync(path.join(root, 'hub', file), 'utf8');
         for (const [, name] of source.matchAll(/span_is\(name, "(\w+)"\)/g)) {
-            assert.ok(named.has(name) || ['broadcast', 'datacontenttype', 'connection', 'transfer-encoding'].includes(name),
+            assert.ok(named.has(name) || name === 'broadcast',
                 `${file} reads a parameter ${name}, which is not described`);
         }
     }

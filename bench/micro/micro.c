@@ -6,7 +6,8 @@ const struct micro *micro_all(void)
 {
     static struct micro all[MICRO_COUNT_MAX];
     const struct micro *const lists[] = {micro_frame,  micro_queue,     micro_sequencer,
-                                         micro_fanout, micro_http_head, micro_channel};
+                                         micro_fanout, micro_http_head, micro_json,
+                                         micro_channel};
     size_t count = 0;
     for (size_t i = 0; i < countof(lists); i++) {
         for (const struct micro *micro = lists[i]; micro->name != NULL; micro++) {

@@ -30,6 +30,7 @@ extern const struct micro micro_channel[];
 extern const struct micro micro_fanout[];
 extern const struct micro micro_frame[];
 extern const struct micro micro_http_head[];
+extern const struct micro micro_json[];
 extern const struct micro micro_queue[];
 extern const struct micro micro_sequencer[];
 

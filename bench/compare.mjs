@@ -184,7 +184,7 @@ function openRows(results, world) {
   const fast = saturation * 10;
   say(`  nchan is saturated at ${saturation.toFixed(1)} messages a second`);
   return [
-    { row: 'open-half', command: `open ${slow.toFixed(2)} ${Math.max(2, 20 / slow).toFixed(1)}` },
+    { row: 'open-half', command: `open ${slow.toFixed(2)} ${Math.min(8, Math.max(2, 20 / slow)).toFixed(1)}` },
     { row: 'open-10x',
       command: (one) => (one.name.startsWith('spate') ? `open ${fast.toFixed(1)} 3` : null) },
   ];

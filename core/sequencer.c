@@ -4,6 +4,10 @@
 
 #include "core/base/memory.h"
 #include "core/feed.h"
+#include "core/profile.h"
+
+/* Of channels that no rule names. */
+static const struct lag_limits lag_unlimited = {.policy = LAG_CATCH_UP};
 
 static void sequencer_lock(struct sequencer *sequencer)
 {
@@ -48,6 +52,7 @@ int sequencer_init(struct sequencer *sequencer, const struct sequencer_options *
         return -ENOMEM;
     }
     sequencer->broadcast->limits = &sequencer->options.history;
+    sequencer->broadcast->lag = &lag_unlimited;
     return 0;
 }
 
@@ -146,17 +151,23 @@ static void tombstone_write(struct sequencer *sequencer, uint64_t hash, uint64_t
 static const struct history_limits *limits_of(const struct sequencer *sequencer,
                                               struct channel_name name)
 {
-    for (unsigned i = 0; name.kind == CHANNEL_PUBLIC && i < sequencer->options.history_rule_count;
-         i++) {
-        const struct history_rule *rule = &sequencer->options.history_rules[i];
-        size_t len = rule->prefix.len;
-        if (rule->is_whole
-                ? span_equal(rule->prefix, name.name)
-                : name.name.len >= len && memcmp(name.name.bytes, rule->prefix.bytes, len) == 0) {
-            return &rule->limits;
+    for (unsigned i = 0; i < sequencer->options.history_rule_count; i++) {
+        if (channel_pattern_fits(&sequencer->options.history_rules[i].pattern, name)) {
+            return &sequencer->options.history_rules[i].limits;
         }
     }
     return &sequencer->options.history;
+}
+
+/* How far its subscribers may be behind. */
+static const struct lag_limits *lag_of(const struct sequencer *sequencer, struct channel_name name)
+{
+    for (unsigned i = 0; i < sequencer->options.lag_rule_count; i++) {
+        if (channel_pattern_fits(&sequencer->options.lag_rules[i].pattern, name)) {
+            return &sequencer->options.lag_rules[i].limits;
+        }
+    }
+    return &lag_unlimited;
 }
 
 static struct channel *channel_make(struct sequencer *sequencer, struct channel_name name,
@@ -166,6 +177,7 @@ static struct channel *channel_make(struct sequencer *sequencer, struct channel_
         channel_new(name, sequencer->options.shard_count, tombstone_read(sequencer, hash));
     if (channel != NULL) {
         channel->limits = limits_of(sequencer, name);
+        channel->lag = lag_of(sequencer, name);
         table_add(&sequencer->channels, &channel->node, hash);
     }
     return channel;
@@ -349,6 +361,8 @@ static void commit_one(struct sequencer *sequencer, struct publication *publicat
         return;
     }
     channel->published++;
+    frame->published_bytes = channel->published_bytes;
+    channel->published_bytes += frame_size(frame);
     channel->last_used_ms = commit->now_ms;
     if (channel->feed_count > 0) {
         push_to_shards(sequencer, channel, frame, commit->shards);
@@ -363,6 +377,18 @@ static void commit_one(struct sequencer *sequencer, struct publication *publicat
         channel->history.evicted_sequence = sequence;
         frame->next = commit->released;
         commit->released = frame;
+    }
+}
+
+/* The moment from which the shards may see the events. */
+static void stamp_time(const struct sequencer *sequencer, struct publication *publications,
+                       unsigned count)
+{
+    uint64_t now_ns =
+        PROFILE_IS_ON && sequencer->options.clock_ns != NULL ? sequencer->options.clock_ns() : 0;
+    for (unsigned i = 0; i < count; i++) {
+        publications[i].sequenced_ns = now_ns;
+        publications[i].frame->sequenced_ns = now_ns;
     }
 }
 
@@ -421,6 +447,7 @@ enum publish_outcome sequencer_publish(struct sequencer *sequencer,
         for (unsigned i = 0; i < count; i++) {
             commit_one(sequencer, &publications[i], &admissions[i], &commit);
         }
+        stamp_time(sequencer, publications, count);
         publish_queues(sequencer, ret_shards);
         sequencer_evict(sequencer, &commit.released);
     } else {
@@ -456,6 +483,7 @@ static enum subscribe_outcome feed_obtain(struct sequencer *sequencer, unsigned 
         if (feed == NULL) {
             return SUBSCRIBE_NO_MEMORY;
         }
+        feed->lag = channel->lag;
         channel->feeds[shard] = feed;
         channel->feed_count++;
     }

@@ -1,5 +1,6 @@
 #include "hub/access.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 
 #include "hub/response.h"
@@ -160,12 +161,29 @@ static bool bearer_token(struct span authorization, struct span *ret_token)
     return true;
 }
 
-bool access_may_publish(struct call *call)
+/* 401 with what RFC 6750, section 3 asks for. */
+__attribute__((format(printf, 3, 4))) static void refuse_token(struct call *call, const char *error,
+                                                               const char *format, ...)
+{
+    char headers[128];
+    char detail[320];
+    va_list arguments;
+    int len =
+        snprintf(headers, sizeof(headers), "WWW-Authenticate: Bearer realm=\"spate\"%s\r\n", error);
+    va_start(arguments, format);
+    vsnprintf(detail, sizeof(detail), format, arguments);
+    va_end(arguments);
+    response_problem_with(call, 401, span_make(headers, (size_t)len), detail);
+}
+
+/* `what` is what needs a token, as the first word of a sentence. */
+static bool access_check(struct call *call, const char *what)
 {
     if (origin_is_foreign(call)) {
         response_problem(call, 403,
-                         "Publishing from a page of another origin is not allowed. "
-                         "Allow the origin with --cors-origin.");
+                         "%s from a page of another origin is not allowed. "
+                         "Allow the origin with --cors-origin.",
+                         what);
         return false;
     }
     if (call->config->tokens.count == 0) {
@@ -177,33 +195,41 @@ bool access_may_publish(struct call *call)
         if (call_is_local(call) && !is_socket && from_page &&
             !host_is_loopback(call->request->host)) {
             response_problem(call, 403,
-                             "Without a publish token, publish to localhost or 127.0.0.1 by that "
-                             "name: a page elsewhere could give this machine another one.");
+                             "%s without a publish token works at localhost or 127.0.0.1 by that "
+                             "name: a page elsewhere could give this machine another one.",
+                             what);
             return false;
         }
         if (call_is_local(call)) {
             return true;
         }
-        response_problem_with(
-            call, 401, span_of("WWW-Authenticate: Bearer realm=\"spate\"\r\n"),
-            "This hub has no publish token, so publishing works from its own machine only "
-            "(protected mode). Set AUTH_TOKEN or --publish-token-file to publish from elsewhere.");
+        refuse_token(call, "",
+                     "%s works from the hub's own machine only, as it has no publish token "
+                     "(protected mode). Set AUTH_TOKEN or --publish-token-file to do so from "
+                     "elsewhere.",
+                     what);
         return false;
     }
     struct span token;
     if (!bearer_token(call_field(call, "Authorization"), &token)) {
-        response_problem_with(call, 401, span_of("WWW-Authenticate: Bearer realm=\"spate\"\r\n"),
-                              "Publishing needs the header Authorization: Bearer <token>.");
+        refuse_token(call, "", "%s needs the header Authorization: Bearer <token>.", what);
         return false;
     }
     if (!token_is_valid(call, token)) {
-        response_problem_with(
-            call, 401,
-            span_of("WWW-Authenticate: Bearer realm=\"spate\", error=\"invalid_token\"\r\n"),
-            "The publish token is wrong.");
+        refuse_token(call, ", error=\"invalid_token\"", "The publish token is wrong.");
         return false;
     }
     return true;
+}
+
+bool access_may_publish(struct call *call)
+{
+    return access_check(call, "Publishing");
+}
+
+bool access_may_watch(struct call *call)
+{
+    return access_check(call, "Watching the hub");
 }
 
 void access_answer_options(struct call *call, const char *methods)

@@ -31,6 +31,7 @@
 
 #include "core/base/base.h"
 #include "core/base/buffer.h"
+#include "core/lag.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -62,6 +63,14 @@ struct config_history_rule {
     uint64_t count;
     uint64_t bytes;
     uint64_t seconds;
+};
+
+/* One item of `lag_rule`; the pattern points into that item. */
+struct config_lag_rule {
+    struct span pattern; /* as above */
+    enum lag_policy policy;
+    uint64_t bytes;   /* 0: no limit */
+    uint64_t seconds; /* 0: no limit */
 };
 
 enum config_source {
@@ -112,12 +121,14 @@ struct config {
 
     /* Streams and their history. */
     uint32_t heartbeat_seconds;
-    uint32_t retry_ms;      /* the mean of the jittered `retry:` */
-    uint32_t history_count; /* events of one channel */
-    uint64_t history_bytes; /* of one channel */
+    uint32_t stream_seconds_max; /* 0: a stream may last as long as it likes */
+    uint32_t retry_ms;           /* the mean of the jittered `retry:` */
+    uint32_t history_count;      /* events of one channel */
+    uint64_t history_bytes;      /* of one channel */
     uint32_t history_seconds;
     uint64_t history_total_bytes;    /* of all channels */
     struct config_list history_rule; /* "pattern=count/bytes/seconds" */
+    struct config_list lag_rule;     /* "pattern=policy/bytes/seconds" */
     uint64_t lag_bytes_max;
 
     /* The kernel's side. */
@@ -128,6 +139,7 @@ struct config {
     uint32_t tcp_keepalive_count;
     uint32_t user_timeout_seconds; /* 0: leave to the kernel */
     uint32_t send_buffer_bytes;    /* 0: leave to the kernel */
+    uint32_t unsent_bytes_max;     /* 0: as much as the send buffer holds */
 
     /* Derived from the above once all places have been read. */
     struct config_list tokens;    /* secrets; none: protected mode */

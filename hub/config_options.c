@@ -141,6 +141,10 @@ static const struct config_option options[] = {
      FIELD(heartbeat_seconds)},
     NUMBER(retry_ms, CONFIG_KIND_MILLISECONDS, CONFIG_RELOADS, "3000", 1, 3600000, "MS",
            "Mean of the reconnection time told to clients; each gets its own, so that they spread"),
+    SECONDS(
+        stream_seconds_max, CONFIG_RELOADS, "0", 0, YEAR,
+        "A stream is ended at this age, or up to a quarter earlier so that not all come back at "
+        "once; 0 is never"),
     COUNT(history_count, 0, "1000", 0, 100000000,
           "Events kept per channel for those who reconnect"),
     BYTES(history_bytes, 0, "1MiB", 0, 64 * GIB, "Bytes kept per channel"),
@@ -155,6 +159,16 @@ static const struct config_option options[] = {
      .help = "What the channels of a name keep instead, such as chat.*=100/1MiB/1h; the first rule "
              "that fits counts, and 0/0/0 keeps nothing",
      FIELD(history_rule)},
+    {.name = "lag_rule",
+     .kind = CONFIG_KIND_MAP,
+     .initial = "",
+     .value_name = "NAME=POLICY/BYTES/AGE",
+     .check = config_check_lag_rule,
+     .help =
+         "How far a subscriber may be behind in the channels of a name, in bytes and in time (0: "
+         "no limit), and what then happens: skip to the newest event, or disconnect. "
+         "NAME=catch-up sets no limit, as is the default; the first rule that fits counts",
+     FIELD(lag_rule)},
     BYTES(lag_bytes_max, 0, "1MiB", 4 * KIB, 64 * GIB,
           "Bytes that a shard keeps of a channel for subscribers that are behind"),
 
@@ -200,13 +214,18 @@ static const struct config_option options[] = {
     SECONDS(tcp_keepalive_idle_seconds, 0, "60", 1, 32767,
             "Silence before the kernel probes a peer"),
     SECONDS(tcp_keepalive_interval_seconds, 0, "10", 1, 32767, "Time between its probes"),
-    COUNT(tcp_keepalive_count, 0, "6", 1, 127, "Unanswered probes that end a connection"),
+    COUNT(tcp_keepalive_count, 0, "6", 1, 127,
+          "Unanswered probes that end a connection; with user_timeout_seconds that time counts "
+          "instead"),
     SECONDS(user_timeout_seconds, 0, "120", 0, DAY,
             "Time that sent bytes may stay unacknowledged; 0 leaves it to the kernel"),
     /* The kernel's own limit is megabytes for each client that has stopped reading. */
     BYTES(send_buffer_bytes, 0, "64KiB", 0, GIB,
           "Send buffer of a connection: what a client that does not read can hold of the kernel's "
           "memory; 0 leaves it to the kernel"),
+    /* What is in the buffer but not on the wire can be neither skipped nor merged any more. */
+    BYTES(unsent_bytes_max, 0, "16KiB", 0, GIB,
+          "Of the send buffer, bytes that may wait there before they are sent; 0 is all of it"),
 
     {.group = "Instead of running",
      .name = "check_config",

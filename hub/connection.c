@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "core/base/memory.h"
+#include "core/event_id.h"
 #include "hub/call.h"
 #include "hub/errand.h"
 #include "hub/response.h"
@@ -22,6 +23,9 @@ enum {
     CONNECTION_ENDING_MS = 2000,
     /* While draining: how soon to look again at a stream that is not up to date. */
     CONNECTION_DRAIN_RETRY_MS = 50,
+    /* A stream that is too old is looked at as often, and ended in the middle of things after this.
+     */
+    CONNECTION_AGE_GRACE_MS = 5000,
 };
 
 /* What the timer of a READING connection is set for. */
@@ -160,15 +164,48 @@ static void connection_update_timer(struct connection *connection, uint32_t requ
     connection_set_timer(connection, seconds * 1000);
 }
 
+/* How old a stream may become, each its own within a quarter; UINT64_MAX for any age. */
+static uint64_t stream_age_max_ms(const struct connection *connection)
+{
+    uint64_t max_ms = (uint64_t)connection->shard->config->stream_seconds_max * 1000;
+    /* The keyed hash of its id is as good as a random number, and need not be remembered. */
+    return max_ms == 0 ? UINT64_MAX : max_ms - connection->by_id.hash % (max_ms / 4);
+}
+
+/* Sets the timer of a stream: for then, or for the end of its time. */
+static void stream_set_timer(struct connection *connection, uint64_t in_ms)
+{
+    uint64_t age_ms = connection->shard->now_ms - connection->since_ms;
+    uint64_t max_ms = stream_age_max_ms(connection);
+    connection_set_timer(connection, min_u64(in_ms, max_ms - min_u64(age_ms, max_ms)));
+}
+
+/*
+ * A comment. If other channels have moved on meanwhile, also the id of the present: a client that
+ * resumes from there asks for nothing that it does not need.
+ */
+static void heartbeat_write(struct connection *connection)
+{
+    struct shard *shard = connection->shard;
+    bool has_moved = fanout_move_on(&shard->fanout, &connection->subscriber);
+    char text[40] = ":\n\n";
+    if (has_moved) {
+        char id[EVENT_ID_LEN];
+        event_id_write(id, shard->hub->epoch, connection->subscriber.position);
+        snprintf(text, sizeof(text), ":\nid: %.*s\n\n", EVENT_ID_LEN, id);
+    }
+    fanout_hold(&shard->fanout, &connection->subscriber);
+    shard_count(&shard->stats.heartbeats, 1);
+    connection_write_chunk(connection, span_of(text));
+}
+
 static void connection_heartbeat(struct connection *connection)
 {
     struct shard *shard = connection->shard;
     uint64_t interval_ms = (uint64_t)shard->config->heartbeat_seconds * 1000;
     uint64_t idle_ms = shard->now_ms - connection->sent_ms;
     if (idle_ms >= interval_ms && fanout_is_quiet(&shard->fanout, &connection->subscriber)) {
-        fanout_hold(&shard->fanout, &connection->subscriber);
-        shard_count(&shard->stats.heartbeats, 1);
-        connection_write_chunk(connection, span_of(":\n\n"));
+        heartbeat_write(connection);
         idle_ms = 0;
     } else if (idle_ms >= interval_ms) {
         uint64_t limit_ms = (uint64_t)shard->config->user_timeout_seconds * 1000;
@@ -180,15 +217,32 @@ static void connection_heartbeat(struct connection *connection)
         idle_ms = 0;
     }
     if (connection->state == CONNECTION_STREAMING) {
-        connection_set_timer(connection, interval_ms - min_u64(idle_ms, interval_ms - 1));
+        stream_set_timer(connection, interval_ms - min_u64(idle_ms, interval_ms - 1));
+    }
+}
+
+/* Ends a stream that is too old, between two events if there is such a moment. */
+static void stream_retire(struct connection *connection, uint64_t over_ms)
+{
+    struct shard *shard = connection->shard;
+    if (over_ms >= CONNECTION_AGE_GRACE_MS ||
+        fanout_is_quiet(&shard->fanout, &connection->subscriber)) {
+        shard_count(&shard->stats.aged_out, 1);
+        connection_end_stream(connection, "age");
+    } else {
+        connection_set_timer(connection, CONNECTION_DRAIN_RETRY_MS);
     }
 }
 
 static void stream_timer(struct connection *connection)
 {
     struct shard *shard = connection->shard;
+    uint64_t age_ms = shard->now_ms - connection->since_ms;
+    uint64_t age_max_ms = stream_age_max_ms(connection);
     if ((connection->flags & CONNECTION_ENDING) != 0) {
         connection_close(connection, "too slow");
+    } else if (!shard->draining && age_ms >= age_max_ms) {
+        stream_retire(connection, age_ms - age_max_ms);
     } else if (!shard->draining) {
         connection_heartbeat(connection);
     } else if (fanout_is_quiet(&shard->fanout, &connection->subscriber) ||
@@ -723,8 +777,9 @@ int connection_stream(struct connection *connection, struct span name)
     connection->flags &= (uint16_t)~CONNECTION_CLOSE_AFTER;
     io_read_stop(shard->io, &connection->stream);
     shard_count(&shard->stats.streams, 1);
-    connection_set_timer(connection, (uint64_t)shard->config->heartbeat_seconds * 1000);
+    stream_set_timer(connection, (uint64_t)shard->config->heartbeat_seconds * 1000);
     stream_log(connection, "connect", NULL);
+    system_presence(connection, NULL);
     return 0;
 }
 
@@ -760,6 +815,8 @@ void connection_close(struct connection *connection, const char *reason)
     CHECK(connection->state != CONNECTION_FREE);
     if (connection->state == CONNECTION_STREAMING) {
         stream_log(connection, "disconnect", reason);
+        system_presence(connection, reason);
+        system_channel_unwatch(connection);
         table_remove(&shard->clients, &connection->by_id);
         shard_count(&shard->stats.streams, -1);
         if ((connection->flags & CONNECTION_NAMED) != 0) {

@@ -59,6 +59,9 @@ enum {
     CONNECTION_PROVEN = 256,
     /* The subscriber's stream is being ended in good order. */
     CONNECTION_ENDING = 512,
+    /* Subscribed to $presence, to $stats. */
+    CONNECTION_WATCHES_PRESENCE = 1024,
+    CONNECTION_WATCHES_STATS = 2048,
 };
 
 /* A request that has not come whole, or pipelined input that has to wait. */

@@ -34,8 +34,17 @@ static uint64_t hub_kernel_wall_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static const struct hub_world hub_kernel_world = {
-    .io_new = io_new, .wall_ms = hub_kernel_wall_ms, .random = getrandom};
+static uint64_t hub_kernel_clock_ns(void)
+{
+    struct timespec now;
+    CHECK(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static const struct hub_world hub_kernel_world = {.io_new = io_new,
+                                                  .wall_ms = hub_kernel_wall_ms,
+                                                  .clock_ns = hub_kernel_clock_ns,
+                                                  .random = getrandom};
 const struct hub_world *hub_world = &hub_kernel_world;
 
 uint64_t hub_wall_ms(void)
@@ -113,27 +122,37 @@ static int hub_draw_secrets(struct hub *hub, struct hash_key *key)
 }
 
 /*
- * The rules of which channel keeps what. Their names point into the first configuration, which a
- * reload may free: they are copied, and stay for the life of the hub.
+ * The names of rules point into the first configuration, which a reload may free: they are copied,
+ * and stay for the life of the hub.
  */
-static int hub_make_history_rules(struct hub *hub)
+static int pattern_copy(struct channel_pattern *pattern, struct span text)
 {
-    const struct config_list *items = &hub->config->history_rule;
-    for (uint32_t i = 0; i < items->count; i++) {
+    bool is_prefix = text.bytes[text.len - 1] == '*';
+    char *name = memory_copy(text);
+    *pattern = (struct channel_pattern){span_make(name, text.len - is_prefix), !is_prefix};
+    return name == NULL ? -ENOMEM : 0;
+}
+
+/* The rules of which channel keeps what, and how far its subscribers may be behind. */
+static int hub_make_rules(struct hub *hub)
+{
+    const struct config *config = hub->config;
+    int r = 0;
+    for (uint32_t i = 0; i < config->history_rule.count && r == 0; i++) {
         struct config_history_rule rule;
-        CHECK(config_history_rule_parse(items->items[i], &rule) == NULL);
-        char *name = memory_copy(rule.pattern);
-        if (name == NULL) {
-            return -ENOMEM;
-        }
-        bool is_prefix = rule.pattern.bytes[rule.pattern.len - 1] == '*';
-        hub->history_rules[i] = (struct history_rule){
-            .prefix = span_make(name, rule.pattern.len - is_prefix),
-            .is_whole = !is_prefix,
-            .limits = {(uint32_t)rule.count, rule.bytes, rule.seconds * 1000},
-        };
+        CHECK(config_history_rule_parse(config->history_rule.items[i], &rule) == NULL);
+        hub->history_rules[i].limits =
+            (struct history_limits){(uint32_t)rule.count, rule.bytes, rule.seconds * 1000};
+        r = pattern_copy(&hub->history_rules[i].pattern, rule.pattern);
     }
-    return 0;
+    for (uint32_t i = 0; i < config->lag_rule.count && r == 0; i++) {
+        struct config_lag_rule rule;
+        CHECK(config_lag_rule_parse(config->lag_rule.items[i], &rule) == NULL);
+        hub->lag_rules[i].limits =
+            (struct lag_limits){rule.policy, rule.bytes, rule.seconds * 1000};
+        r = pattern_copy(&hub->lag_rules[i].pattern, rule.pattern);
+    }
+    return r;
 }
 
 static struct sequencer_options sequencer_options_from(const struct hub *hub,
@@ -144,6 +163,7 @@ static struct sequencer_options sequencer_options_from(const struct hub *hub,
         .shard_count = hub->shard_count,
         .epoch = hub->epoch,
         .hash_key = *key,
+        .clock_ns = hub_world->clock_ns,
         .channel_count_max = config->channels_max,
         .channel_idle_ms = (uint64_t)config->channel_idle_seconds * 1000,
         .history = {.count_max = config->history_count,
@@ -151,6 +171,8 @@ static struct sequencer_options sequencer_options_from(const struct hub *hub,
                     .age_ms_max = (uint64_t)config->history_seconds * 1000},
         .history_rules = hub->history_rules,
         .history_rule_count = config->history_rule.count,
+        .lag_rules = hub->lag_rules,
+        .lag_rule_count = config->lag_rule.count,
         .history_total_bytes_max = config->history_total_bytes,
         .feed_bytes_max = HUB_FEED_BYTES_MAX,
         .queue_bytes_max = HUB_QUEUE_BYTES_MAX,
@@ -242,7 +264,7 @@ static int hub_open_listeners(struct hub *hub, struct buffer *problem)
         .keepalive_count = (int)config->tcp_keepalive_count,
         .user_timeout_ms = (int)config->user_timeout_seconds * 1000,
         .send_buffer_bytes = (int)config->send_buffer_bytes,
-        .not_sent_low_bytes = 0,
+        .not_sent_low_bytes = (int)config->unsent_bytes_max,
         .unix_mode = 0660,
     };
     for (uint32_t i = 0; i < config->listen.count; i++) {
@@ -297,7 +319,7 @@ int hub_init(struct hub *hub, struct config *config, struct buffer *problem)
     };
     struct sequencer_options options = sequencer_options_from(hub, &key);
     hub->log = log_new(&log_options);
-    r = hub->log == NULL ? -ENOMEM : hub_make_history_rules(hub);
+    r = hub->log == NULL ? -ENOMEM : hub_make_rules(hub);
     if (r == 0) {
         r = sequencer_init(&hub->sequencer, &options);
         hub->has_sequencer = r == 0;
@@ -529,8 +551,9 @@ void hub_fini(struct hub *hub)
     if (hub->has_sequencer) {
         sequencer_fini(&hub->sequencer);
     }
-    for (unsigned i = 0; i < countof(hub->history_rules); i++) {
-        memory_free((char *)hub->history_rules[i].prefix.bytes);
+    for (unsigned i = 0; i < CONFIG_LIST_COUNT_MAX; i++) {
+        memory_free((char *)hub->history_rules[i].pattern.prefix.bytes);
+        memory_free((char *)hub->lag_rules[i].pattern.prefix.bytes);
     }
     if (hub->has_addresses) {
         address_table_fini(&hub->addresses);

@@ -111,9 +111,13 @@ enum idempotency_outcome idempotency_begin(struct idempotency *idempotency, stru
     uint64_t hash = hash_bytes(&idempotency->hash_key, key.bytes, key.len);
     enum idempotency_outcome outcome = IDEMPOTENCY_REPLAY;
     CHECK(pthread_mutex_lock(&idempotency->mutex) == 0);
-    make_room(idempotency, now_ms);
     struct idempotency_entry *entry = entry_find(idempotency, key, hash);
+    if (entry != NULL && !entry->in_progress && entry_is_old(idempotency, entry, now_ms)) {
+        entry_free(idempotency, entry);
+        entry = NULL;
+    }
     if (entry == NULL) {
+        make_room(idempotency, now_ms);
         entry = entry_add(idempotency, key, hash);
         outcome = entry == NULL ? IDEMPOTENCY_NO_MEMORY : IDEMPOTENCY_NEW;
         if (entry != NULL) {

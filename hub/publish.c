@@ -6,6 +6,7 @@
 #include "core/base/utf8.h"
 #include "core/event_id.h"
 #include "hub/access.h"
+#include "hub/event_frame.h"
 #include "hub/response.h"
 #include "hub/routes.h"
 #include "proto/json.h"
@@ -86,21 +87,6 @@ static const char *event_problem(const struct event *event)
         return "An event type may not contain CR, LF or NUL.";
     }
     return NULL;
-}
-
-static struct frame *event_frame(const struct event *event)
-{
-    struct frame *frame = NULL;
-    size_t size = sse_event_size(&event->sse, EVENT_ID_LEN);
-    /* The id comes behind the type, wherever that ends: write first, then tell the frame. */
-    size_t id_offset = event->sse.type.len > 0 ? event->sse.type.len + 12 : 4;
-    frame = frame_new(size, id_offset);
-    if (frame != NULL) {
-        size_t written_at = 0;
-        sse_event_write(&event->sse, EVENT_ID_LEN, frame_text(frame), &written_at);
-        CHECK(written_at == id_offset);
-    }
-    return frame;
 }
 
 /* ---- Answers
@@ -205,7 +191,7 @@ static bool publish_event(struct call *call, const struct event *event, bool nee
     }
     *publication = (struct publication){
         .channel = event->channel,
-        .frame = event_frame(event),
+        .frame = event_frame_new(&event->sse),
         .needs_subscriber = needs_subscriber,
     };
     enum publish_outcome outcome = PUBLISH_NO_MEMORY;
@@ -681,7 +667,7 @@ static bool batch_add(struct call *call, struct batch *batch, struct span channe
                          line);
     } else if (event_set_channel(call, &event, channel)) {
         problem = event_problem(&event);
-        struct frame *frame = problem == NULL ? event_frame(&event) : NULL;
+        struct frame *frame = problem == NULL ? event_frame_new(&event.sse) : NULL;
         if (problem != NULL) {
             response_problem(call, 422, "Line %u of the batch: %s", line, problem);
         } else if (frame == NULL) {

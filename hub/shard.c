@@ -121,8 +121,10 @@ static void shard_accept_failed(void *owner, struct io_listener *listener, int e
 
 static void shard_received(void *owner, struct io_stream *stream, const char *bytes, ssize_t len)
 {
-    (void)owner;
+    struct shard *shard = owner;
+    profile_request(shard->profile);
     connection_received(connection_of(stream), bytes, len);
+    profile_request_end(shard->profile);
 }
 
 static void shard_hung_up(void *owner, struct io_stream *stream)
@@ -165,9 +167,13 @@ static void shard_sent(void *owner, uint32_t token, ssize_t sent)
 static void shard_sends_final(void *owner)
 {
     struct shard *shard = owner;
+    bool sent = shard->fanout.send_count > 0;
     shard->now_ms = io_now_ms(shard->io);
     shard->wall_ms = hub_wall_ms();
+    profile_enter(shard->profile, PROFILE_PHASE_COMPLETION, io_now_ns(shard->io));
     fanout_sends_final(&shard->fanout);
+    profile_enter(shard->profile, PROFILE_PHASE_RECEIVE,
+                  sent ? profile_clock(shard->profile) : io_now_ns(shard->io));
     for (uint32_t i = 0; i < shard->control_send_count; i++) {
         struct connection *connection = shard->control_sends[i];
         if (connection != NULL && connection->state != CONNECTION_CLOSED) {
@@ -237,6 +243,24 @@ static void shard_fanout_lapped(void *owner, struct subscriber *subscriber, uint
     resume_write_gap(connection, "expired", span_make(id, sizeof(id)), point.first_available);
 }
 
+/* It fell behind further than its channel's rule allows. */
+static void shard_fanout_lagging(void *owner, struct subscriber *subscriber, enum lag_policy policy)
+{
+    struct shard *shard = owner;
+    struct connection *connection = connection_of_subscriber(subscriber);
+    if (policy == LAG_DISCONNECT) {
+        shard_count(&shard->stats.slow_disconnects, 1);
+        connection_end_stream(connection, "too slow");
+        return;
+    }
+    char id[EVENT_ID_LEN];
+    event_id_write(id, shard->hub->epoch, subscriber->position);
+    shard_count(&shard->stats.gaps, 1);
+    shard_count(&shard->stats.skips, 1);
+    fanout_skip(&shard->fanout, subscriber);
+    resume_write_gap(connection, "skipped", span_make(id, sizeof(id)), 0);
+}
+
 static void shard_fanout_failed(void *owner, struct subscriber *subscriber, int error)
 {
     (void)owner;
@@ -248,6 +272,7 @@ static const struct fanout_handler shard_fanout_handler = {
     .send = shard_fanout_send,
     .blocked = shard_fanout_blocked,
     .lapped = shard_fanout_lapped,
+    .lagging = shard_fanout_lagging,
     .failed = shard_fanout_failed,
 };
 
@@ -417,7 +442,7 @@ static int shard_timeout_ms(struct shard *shard)
 {
     if (shard_has_orders(shard) || fanout_has_work(&shard->fanout) ||
         !list_is_empty(&shard->outgoing) || shard->control_send_count > 0 ||
-        !mailbox_is_empty(&shard->mailbox)) {
+        !mailbox_is_empty(&shard->mailbox) || shard->notices.count > 0) {
         return 0;
     }
     uint64_t wait_ms = wheel_wait_ms(&shard->wheel, shard->now_ms);
@@ -428,6 +453,17 @@ static int shard_timeout_ms(struct shard *shard)
     return (int)wait_ms;
 }
 
+static void shard_fan_out(struct shard *shard)
+{
+    shard->fanout.wall_ms = shard->wall_ms;
+    if (fanout_has_work(&shard->fanout)) {
+        profile_enter(shard->profile, PROFILE_PHASE_PASS, profile_clock(shard->profile));
+        fanout_take(&shard->fanout);
+        fanout_run(&shard->fanout);
+        profile_enter(shard->profile, PROFILE_PHASE_REST, profile_clock(shard->profile));
+    }
+}
+
 bool shard_turn(struct shard *shard)
 {
     int timeout_ms = shard_timeout_ms(shard);
@@ -436,14 +472,16 @@ bool shard_turn(struct shard *shard)
         doorbell_arm(&shard->doorbell);
         timeout_ms = shard_timeout_ms(shard);
     }
+    profile_turn(shard->profile, timeout_ms == 0 ? PROFILE_PHASE_SUBMIT : PROFILE_PHASE_WAIT,
+                 profile_clock(shard->profile));
     int r = io_turn(shard->io, timeout_ms);
     doorbell_disarm(&shard->doorbell);
     CHECK(r == 0);
 
     shard_take_config(shard);
     mailbox_deliver_all(&shard->mailbox, shard);
-    fanout_take(&shard->fanout);
-    fanout_run(&shard->fanout);
+    system_publish(shard);
+    shard_fan_out(shard);
     shard_timers(shard);
     shard_sweep(shard);
     if (hub_is_draining(shard->hub)) {
@@ -525,7 +563,8 @@ struct shard *shard_new(struct hub *hub, unsigned shard_index)
     /* The path and the query of one request, each decoded once. */
     shard->scratch_size = 2 * (size_t)config->head_bytes_max + 1024;
     shard->scratch = memory_alloc(shard->scratch_size);
-    bool failed = shard->control_sends == NULL || shard->scratch == NULL;
+    shard->profile = profile_new(hub_world->clock_ns);
+    bool failed = shard->control_sends == NULL || shard->scratch == NULL || shard->profile == NULL;
     failed |= table_init(&shard->clients, hub->connection_max) < 0;
     failed |= queue_init(&shard->queue, config->queue_length) < 0;
     if (!failed) {
@@ -539,6 +578,7 @@ struct shard *shard_new(struct hub *hub, unsigned shard_index)
     }
     fanout_set_handler(&shard->fanout, &shard_fanout_handler, shard);
     fanout_set_sends_max(&shard->fanout, SHARD_FANOUT_SENDS_MAX);
+    shard->fanout.profile = shard->profile;
     return shard;
 }
 
@@ -547,6 +587,7 @@ void shard_free(struct shard *shard)
     if (shard->io != NULL) {
         io_free(shard->io);
     }
+    system_notices_fini(&shard->notices);
     fanout_fini(&shard->fanout);
     queue_fini(&shard->queue);
     mailbox_fini(&shard->mailbox);
@@ -557,6 +598,7 @@ void shard_free(struct shard *shard)
     memory_free(shard->slabs);
     memory_free(shard->control_sends);
     memory_free(shard->scratch);
+    profile_free(shard->profile);
     memory_free(shard);
 }
 
@@ -618,10 +660,16 @@ enum publish_outcome shard_publish(struct shard *shard, struct publication *publ
                                    unsigned count)
 {
     struct shard_set shards;
+    uint64_t handed_ns = profile_clock(shard->profile);
+    for (unsigned i = 0; i < count; i++) {
+        publications[i].frame->received_ns =
+            shard->profile->request_ns != 0 ? shard->profile->request_ns : handed_ns;
+    }
     enum publish_outcome outcome =
         sequencer_publish(&shard->hub->sequencer, publications, count, shard->wall_ms, &shards);
     if (outcome == PUBLISH_DONE) {
         shard_count(&shard->stats.published, count);
+        profile_published(shard->profile, count, handed_ns, publications[0].sequenced_ns);
         /* This shard looks at its own queue later in this very turn. */
         shards.bits[shard->shard_index / 64] &= ~(1ULL << (shard->shard_index % 64));
         hub_wake(shard->hub, &shards);

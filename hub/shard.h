@@ -20,8 +20,10 @@
 #include "core/doorbell.h"
 #include "core/fanout.h"
 #include "core/mailbox.h"
+#include "core/profile.h"
 #include "hub/connection.h"
 #include "hub/hub.h"
+#include "hub/system_channel.h"
 #include "net/io.h"
 
 #ifdef __cplusplus
@@ -54,7 +56,9 @@ struct shard_stats {
     uint64_t published;
     uint64_t heartbeats;
     uint64_t gaps;
+    uint64_t skips;
     uint64_t slow_disconnects;
+    uint64_t aged_out;
     uint64_t bad_requests;
     uint64_t evicted_half_open;
     uint64_t accept_failures;
@@ -98,6 +102,7 @@ struct shard {
     struct list waiting;  /* connections without a whole request yet, oldest first */
     struct list outgoing; /* outboxes with something to send */
     struct table clients; /* streams by the hash of their id */
+    struct system_notices notices;
     uint64_t client_number_next;
     struct connection **control_sends; /* of this turn; NULL where a send fell short */
     uint32_t control_send_count;
@@ -107,6 +112,7 @@ struct shard {
     uint64_t date_second; /* the second that `date` says */
     char date[40];
     struct shard_stats stats;
+    struct profile *profile;
     /* Start-up: what became of it. */
     int start_result;
     const char *start_problem;

@@ -74,6 +74,11 @@ static void test_age(void **state)
     assert_int_equal(again(&idempotency, "k", 7, 5000 + AGE_MS), IDEMPOTENCY_REPLAY);
     /* A clock that steps back makes nothing old. */
     assert_int_equal(again(&idempotency, "k", 7, 1), IDEMPOTENCY_REPLAY);
+    /* Not the oldest, but too old all the same. */
+    struct idempotency_entry *held = begin_new(&idempotency, "held", 5000);
+    publish(&idempotency, "k2", 5000);
+    assert_int_equal(again(&idempotency, "k2", 7, 5001 + AGE_MS), IDEMPOTENCY_NEW);
+    idempotency_abort(&idempotency, held);
     assert_int_equal(again(&idempotency, "k", 7, 5001 + AGE_MS), IDEMPOTENCY_NEW);
     assert_int_equal(idempotency.entries.count, 0);
     assert_int_equal(idempotency.bytes, 0);
@@ -90,8 +95,11 @@ static void test_count(void **state)
         publish(&idempotency, keys[i], 1);
         assert_true(idempotency.entries.count <= 3);
     }
-    /* Each question makes room for an answer, and so costs the oldest. */
+    /* Asking for one that is there costs none, the oldest included. */
+    assert_int_equal(again(&idempotency, "b", 7, 1), IDEMPOTENCY_REPLAY);
+    assert_int_equal(again(&idempotency, "c", 7, 1), IDEMPOTENCY_REPLAY);
     assert_int_equal(again(&idempotency, "d", 7, 1), IDEMPOTENCY_REPLAY);
+    assert_int_equal(idempotency.entries.count, 3);
     assert_int_equal(again(&idempotency, "a", 7, 1), IDEMPOTENCY_NEW);
     /* One in progress is never taken away. */
     struct idempotency_entry *held = begin_new(&idempotency, "held", 1);

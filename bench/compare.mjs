@@ -58,6 +58,9 @@ const worlds = {
 
 class Client {
   constructor(port, server, world) {
+    if (server.pids.length === 0) {
+      throw new Error('a server without a process: its CPU time would be nothing');
+    }
     const args = ['--port', String(port), '--channels', String(world.channels),
                   '--size', options.size, ...server.client];
     for (const pid of server.pids) {

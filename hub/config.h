@@ -73,6 +73,12 @@ struct config_lag_rule {
     uint64_t seconds; /* 0: no limit */
 };
 
+/* One item of `cloudevent_rule`; the pattern points into that item. */
+struct config_cloudevent_rule {
+    struct span pattern; /* as above */
+    bool is_data_only;
+};
+
 enum config_source {
     CONFIG_SOURCE_DEFAULT,
     CONFIG_SOURCE_FILE,
@@ -100,6 +106,11 @@ struct config {
     struct config_list cors_origin;
     struct config_list alias; /* "/path=channel"; see aliases */
 
+    char *tls_certificate; /* path of a PEM file, or "" */
+    char *tls_key;         /* the same; "": the key is in the certificate's file */
+    char *tls_client_ca;   /* the same: who may publish with a certificate */
+    uint32_t tls_self_signed;
+
     uint32_t log_level;  /* enum log_level */
     uint32_t log_format; /* enum log_format */
 
@@ -114,6 +125,7 @@ struct config {
     uint32_t channels_max;
     uint32_t channel_idle_seconds;
     uint32_t subscriptions_max; /* channels of one connection */
+    uint32_t http2_streams_max; /* of one connection */
     uint32_t name_bytes_max;
     uint32_t batch_count_max;
     uint32_t idempotency_seconds;
@@ -130,6 +142,7 @@ struct config {
     struct config_list history_rule; /* "pattern=count/bytes/seconds" */
     struct config_list lag_rule;     /* "pattern=policy/bytes/seconds" */
     uint64_t lag_bytes_max;
+    struct config_list cloudevent_rule; /* "pattern=event" or "pattern=data" */
 
     /* The kernel's side. */
     uint32_t queue_length; /* of a shard's queue; a power of two */

@@ -387,10 +387,16 @@ void config_value_print(const struct config *config, const struct config_option 
     }
 }
 
+bool config_listen_is_tls(const char *text)
+{
+    return strncmp(text, "tls:", CONFIG_LISTEN_TLS_LEN) == 0;
+}
+
 const char *config_check_listen(const char *text)
 {
     struct listener_address address;
     const char *problem = NULL;
+    text += config_listen_is_tls(text) ? CONFIG_LISTEN_TLS_LEN : 0;
     if (listener_parse(text, &address, &problem) < 0) {
         return problem == NULL ? "is not an address" : problem;
     }
@@ -585,4 +591,20 @@ const char *config_check_lag_rule(const char *text)
 {
     struct config_lag_rule rule;
     return config_lag_rule_parse(text, &rule);
+}
+
+const char *config_cloudevent_rule_parse(const char *text, struct config_cloudevent_rule *ret_rule)
+{
+    struct span values[1];
+    bool is_rule = rule_split(text, &ret_rule->pattern, values, countof(values)) == 1;
+    ret_rule->is_data_only = is_rule && span_is(values[0], "data");
+    return ret_rule->is_data_only || (is_rule && span_is(values[0], "event"))
+               ? NULL
+               : "must be NAME=event or NAME=data, such as chat.*=data";
+}
+
+const char *config_check_cloudevent_rule(const char *text)
+{
+    struct config_cloudevent_rule rule;
+    return config_cloudevent_rule_parse(text, &rule);
 }

@@ -204,7 +204,7 @@ static int hub_choose_cpus(struct hub *hub, struct cpu_list *cpus, struct buffer
     return 0;
 }
 
-static int hub_listen_add(struct hub *hub, const struct listener_address *address,
+static int hub_listen_add(struct hub *hub, const struct listener_address *address, bool is_tls,
                           const struct listener_options *options, const char **ret_problem)
 {
     struct hub_listen *listen = &hub->listens[hub->listen_count];
@@ -223,6 +223,7 @@ static int hub_listen_add(struct hub *hub, const struct listener_address *addres
         listener_describe(listen->fds[0], listen->text, sizeof(listen->text));
         listen->is_local = strncmp(listen->text, "unix:", 5) == 0;
         listen->is_inherited = address->family == LISTENER_FAMILY_INHERITED;
+        listen->is_tls = is_tls;
     }
     return r;
 }
@@ -234,18 +235,19 @@ static int hub_listen_on(struct hub *hub, const char *text, const struct listene
     const char *why = NULL;
     struct listener_address address;
     int first = 0;
-    int r = listener_parse(text, &address, &why);
+    bool is_tls = config_listen_is_tls(text);
+    int r = listener_parse(text + (is_tls ? CONFIG_LISTEN_TLS_LEN : 0), &address, &why);
     unsigned inherited = 0;
     if (r == 0 && address.family == LISTENER_FAMILY_INHERITED) {
         inherited = listener_inherited(&first);
     }
     if (r == 0 && inherited == 0) {
-        r = hub_listen_add(hub, &address, options, &why);
+        r = hub_listen_add(hub, &address, is_tls, options, &why);
     }
     for (unsigned i = 0; i < inherited && r == 0; i++) {
         r = listener_from_inherited(first + (int)i, &address, &why);
         if (r == 0) {
-            r = hub_listen_add(hub, &address, options, &why);
+            r = hub_listen_add(hub, &address, is_tls, options, &why);
         }
     }
     if (r < 0) {
@@ -274,6 +276,36 @@ static int hub_open_listeners(struct hub *hub, struct buffer *problem)
         }
     }
     return 0;
+}
+
+/* The certificate that belongs to a configuration. `before` is the one in force, or NULL. */
+static int hub_make_tls(struct hub *hub, const struct config *config,
+                        const struct tls_context *before, struct tls_context **ret_context,
+                        struct buffer *problem)
+{
+    const struct tls_options options = {
+        .certificate_file = config->tls_certificate,
+        .key_file = config->tls_key,
+        .client_ca_file = config->tls_client_ca,
+        .self_signed = config->tls_self_signed != 0,
+        .http2 = true,
+        .previous = before,
+    };
+    *ret_context = NULL;
+    if (!options.self_signed && options.certificate_file[0] == '\0') {
+        if (before != NULL) {
+            buffer_append_string(problem, "tls_certificate is gone, but TLS is in use");
+        }
+        return before == NULL ? 0 : -EINVAL;
+    }
+    if (hub->tls_tickets == NULL) {
+        hub->tls_tickets = tls_tickets_new(TLS_TICKET_KEY_SECONDS);
+    }
+    if (hub->tls_tickets == NULL) {
+        buffer_append_string(problem, "out of memory");
+        return -ENOMEM;
+    }
+    return tls_context_new(&options, hub->tls_tickets, ret_context, problem);
 }
 
 static int hub_make_shards(struct hub *hub, const struct cpu_list *cpus)
@@ -307,6 +339,10 @@ int hub_init(struct hub *hub, struct config *config, struct buffer *problem)
     }
     hub->connection_max = hub_connection_max(hub->config, hub->shard_count);
     hub->started_ms = hub_wall_ms();
+    r = hub_make_tls(hub, hub->config, NULL, &hub->tls_contexts[0], problem);
+    if (r < 0) {
+        return r;
+    }
     r = hub_open_listeners(hub, problem);
     if (r < 0) {
         return r;
@@ -392,8 +428,16 @@ static void hub_log_start(struct hub *hub)
         log_line(ring, LOG_LEVEL_WARN, "protected mode",
                  LOG_TEXT("meaning", "no publish token: publishing from this machine only"));
     }
+    if (hub->config->tls_self_signed != 0) {
+        char spki[TLS_SPKI_TEXT_MAX];
+        tls_context_spki(hub->tls_contexts[0], spki);
+        log_line(ring, LOG_LEVEL_WARN, "self-signed certificate",
+                 LOG_TEXT("meaning", "clients cannot know that it is this hub; for development"),
+                 LOG_TEXT("public_key_sha256", spki));
+    }
     for (unsigned i = 0; i < hub->listen_count; i++) {
-        log_line(ring, LOG_LEVEL_INFO, "listening", LOG_TEXT("address", hub->listens[i].text));
+        log_line(ring, LOG_LEVEL_INFO, "listening", LOG_TEXT("address", hub->listens[i].text),
+                 LOG_TEXT("tls", hub->listens[i].is_tls ? "yes" : "no"));
     }
     log_line(ring, LOG_LEVEL_INFO, "ready", LOG_TEXT("version", SPATE_VERSION),
              LOG_TEXT("io", io_kind_name(io_kind_of(shard->io))),
@@ -494,8 +538,14 @@ void hub_reload(struct hub *hub)
         hub_wake_all(hub);
         usleep(1000);
     }
+    struct tls_context **next_tls = &hub->tls_contexts[next - hub->configs];
+    const struct tls_context *tls = hub->tls_contexts[hub->config - hub->configs];
     config_fini(next);
-    if (config_reload(hub->config, next, &message) == CONFIG_BAD) {
+    tls_context_free(*next_tls);
+    *next_tls = NULL;
+    if (config_reload(hub->config, next, &message) == CONFIG_BAD ||
+        hub_make_tls(hub, next, tls, next_tls, &message) < 0) {
+        config_fini(next);
         log_line(hub_log(hub), LOG_LEVEL_ERROR, "reload failed",
                  LOG_STR("problem", buffer_span(&message)));
     } else {
@@ -567,5 +617,7 @@ void hub_fini(struct hub *hub)
     }
     for (unsigned i = 0; i < HUB_CONFIG_COUNT_MAX; i++) {
         config_fini(&hub->configs[i]);
+        tls_context_free(hub->tls_contexts[i]);
     }
+    tls_tickets_free(hub->tls_tickets);
 }

@@ -17,6 +17,7 @@
 #include "hub/log.h"
 #include "net/io.h"
 #include "net/listener.h"
+#include "net/tls.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -34,6 +35,7 @@ struct hub_listen {
     int fds[SHARD_COUNT_MAX];
     bool is_local;     /* a Unix socket: publishing needs no network address to be trusted */
     bool is_inherited; /* handed over: its file is not ours to remove */
+    bool is_tls;
     char text[160];
 };
 
@@ -50,6 +52,8 @@ struct hub {
     struct config *config;      /* atomic pointer: the one in force */
     uint32_t config_generation; /* atomic: shards compare and move over */
     struct config configs[HUB_CONFIG_COUNT_MAX];
+    struct tls_context *tls_contexts[HUB_CONFIG_COUNT_MAX]; /* of each; NULL without TLS */
+    struct tls_tickets *tls_tickets;
     struct log *log;
     struct start_signal start;
     /* The sequencer's, fixed at start. */

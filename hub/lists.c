@@ -318,40 +318,28 @@ static void kick_work(struct errand_part *part)
 
 static void kick_done(struct errand *errand)
 {
-    static const char not_found[] =
-        "HTTP/1.1 404 Not Found\r\nContent-Type: " RESPONSE_PROBLEM "\r\nContent-Length: ";
     static const char problem[] =
         "{\"type\":\"about:blank\",\"title\":\"Not Found\",\"status\":404,"
         "\"detail\":\"That client is not connected.\"}\n";
-    static const char found[] =
-        "HTTP/1.1 200 OK\r\nContent-Type: " RESPONSE_JSON "\r\nContent-Length: ";
     struct connection *connection = errand->connection;
     uint64_t count = 0;
     for (unsigned i = 0; i < errand->part_count; i++) {
         count += errand->parts[i].number;
     }
     struct buffer body;
-    struct buffer answer;
     buffer_init(&body, 1024);
-    buffer_init(&answer, 4096);
     if (count == 0) {
         buffer_append_string(&body, problem);
     } else {
         buffer_printf(&body, "{\"disconnected\":%llu}\n", (unsigned long long)count);
     }
-    buffer_append_string(&answer, count == 0 ? not_found : found);
-    buffer_append_u64(&answer, body.len);
-    buffer_append_string(&answer, (connection->flags & CONNECTION_CLOSE_AFTER) != 0
-                                      ? "\r\nConnection: close\r\n\r\n"
-                                      : "\r\n\r\n");
-    buffer_append_span(&answer, buffer_span(&body));
-    if (answer.failed || body.failed) {
+    if (body.failed) {
         connection_close(connection, "no memory");
     } else {
-        connection_write(connection, buffer_span(&answer));
+        response_send_late(connection, count == 0 ? 404 : 200,
+                           count == 0 ? RESPONSE_PROBLEM : RESPONSE_JSON, buffer_span(&body));
     }
     buffer_fini(&body);
-    buffer_fini(&answer);
     errand_end(errand);
 }
 

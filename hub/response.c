@@ -6,6 +6,7 @@
 
 #include "core/base/utf8.h"
 #include "core/event_id.h"
+#include "hub/http2.h"
 #include "proto/media_type.h"
 
 enum { RESPONSE_HEAD_MAX = 2048, RESPONSE_DETAIL_MAX = 512, RESPONSE_RETRY_AFTER_SECONDS = 1 };
@@ -98,10 +99,25 @@ static void head_init(struct buffer *head, char *room)
         (struct buffer){.bytes = room, .capacity = RESPONSE_HEAD_MAX, .limit = RESPONSE_HEAD_MAX};
 }
 
-static void head_write(struct connection *connection, const struct buffer *head)
+/* `end`: no body follows. */
+static void head_write(struct connection *connection, const struct buffer *head, bool end)
 {
     CHECK(!head->failed);
-    connection_write(connection, buffer_span(head));
+    if (http2_is_stream(connection)) {
+        http2_respond(connection, buffer_span(head), end);
+    } else {
+        connection_write(connection, buffer_span(head));
+    }
+}
+
+/* A head, and a body if there is one. */
+static void answer_write(struct connection *connection, const struct buffer *head, struct span body)
+{
+    head_write(connection, head, body.len == 0);
+    if (body.len > 0) {
+        connection_write(connection, body);
+        connection_complete(connection);
+    }
 }
 
 void response_send(struct call *call, const struct response *response)
@@ -124,10 +140,23 @@ void response_send(struct call *call, const struct response *response)
     buffer_append(&head, call->cors, call->cors_len);
     buffer_append_span(&head, response->headers);
     write_head_end(connection, &head);
-    head_write(connection, &head);
-    if (!call->head_only) {
-        connection_write(connection, response->body);
-    }
+    answer_write(connection, &head, call->head_only ? span_make(NULL, 0) : response->body);
+}
+
+void response_send_late(struct connection *connection, int status, const char *content_type,
+                        struct span body)
+{
+    char room[RESPONSE_HEAD_MAX];
+    struct buffer head;
+    head_init(&head, room);
+    write_head_begin(connection, &head, status);
+    buffer_append_string(&head, "Content-Type: ");
+    buffer_append_string(&head, content_type);
+    buffer_append_string(&head, "\r\nContent-Length: ");
+    buffer_append_u64(&head, body.len);
+    buffer_append_string(&head, "\r\n");
+    write_head_end(connection, &head);
+    answer_write(connection, &head, body);
 }
 
 static void problem_write(struct buffer *body, int status, const char *detail)
@@ -201,24 +230,15 @@ void response_begin(struct call *call, const char *content_type, struct span hea
     buffer_append(&head, call->cors, call->cors_len);
     buffer_append_span(&head, headers);
     write_head_end(connection, &head);
-    head_write(connection, &head);
+    head_write(connection, &head, call->head_only);
 }
 
 void response_refuse(struct connection *connection, const struct http_problem *problem)
 {
-    char head_room[RESPONSE_HEAD_MAX];
-    struct buffer head;
     struct buffer body;
-    head_init(&head, head_room);
     buffer_init(&body, 8 * RESPONSE_DETAIL_MAX);
     problem_write(&body, problem->status, problem->reason);
-    write_head_begin(connection, &head, problem->status);
-    buffer_append_string(&head, "Content-Type: " RESPONSE_PROBLEM "\r\nContent-Length: ");
-    buffer_append_u64(&head, body.len);
-    buffer_append_string(&head, "\r\n");
-    write_head_end(connection, &head);
-    head_write(connection, &head);
-    connection_write(connection, buffer_span(&body));
+    response_send_late(connection, problem->status, RESPONSE_PROBLEM, buffer_span(&body));
     buffer_fini(&body);
 }
 

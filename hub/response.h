@@ -43,6 +43,9 @@ void response_not_now(struct call *call, const char *detail);
 /* The head of an answer whose body comes in chunks (or until the end, for HTTP/1.0). */
 void response_begin(struct call *call, const char *content_type, struct span headers);
 
+/* A small answer whose call is over. */
+void response_send_late(struct connection *connection, int status, const char *content_type,
+                        struct span body);
 /* A request that could not be parsed has no call. */
 void response_refuse(struct connection *connection, const struct http_problem *problem);
 

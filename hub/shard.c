@@ -5,7 +5,9 @@
 
 #include "core/base/memory.h"
 #include "core/event_id.h"
+#include "hub/http2.h"
 #include "hub/resume_request.h"
+#include "hub/transport.h"
 #include "net/cpu.h"
 
 void shard_count(uint64_t *counter, int64_t by)
@@ -101,13 +103,17 @@ static void shard_accepted(void *owner, struct io_listener *listener, int32_t de
         flags |= CONNECTION_LOCAL_SOCKET;
     }
     connection->flags = flags;
-    connection->address = address;
+    connection->address.peer = address;
     /* Relaxed: see shard_admit. */
     __atomic_fetch_add(&shard->hub->connection_count, 1, __ATOMIC_RELAXED);
     shard->refused_count += (flags & CONNECTION_REFUSED) != 0;
     shard_count(&shard->stats.accepted, 1);
     shard_count(&shard->stats.connections, 1);
     connection_open(connection);
+    if (container_of(listener, struct shard_listener, listener)->is_tls &&
+        transport_begin(connection, shard->tls) < 0) {
+        connection_close(connection, "no memory");
+    }
 }
 
 static void shard_accept_failed(void *owner, struct io_listener *listener, int error)
@@ -151,6 +157,9 @@ static void control_sent(struct shard *shard, uint32_t send_index, ssize_t sent)
         return;
     }
     connection->outbox->sent += (size_t)sent;
+    if (sent > 0 && connection->state == CONNECTION_CARRYING) {
+        connection->sent_ms = shard->now_ms;
+    }
     io_watch_writable(shard->io, &connection->stream);
 }
 
@@ -171,6 +180,10 @@ static void shard_sends_final(void *owner)
     shard->now_ms = io_now_ms(shard->io);
     shard->wall_ms = hub_wall_ms();
     profile_enter(shard->profile, PROFILE_PHASE_COMPLETION, io_now_ns(shard->io));
+    for (uint32_t i = 0; i < shard->short_count; i++) {
+        fanout_sent(&shard->fanout, shard->shorts[i].token, shard->shorts[i].taken);
+    }
+    shard->short_count = 0;
     fanout_sends_final(&shard->fanout);
     profile_enter(shard->profile, PROFILE_PHASE_RECEIVE,
                   sent ? profile_clock(shard->profile) : io_now_ns(shard->io));
@@ -215,6 +228,14 @@ static void shard_fanout_send(void *owner, struct subscriber *subscriber, struct
 {
     struct shard *shard = owner;
     struct connection *connection = connection_of_subscriber(subscriber);
+    if (connection->transport != NULL) {
+        ssize_t taken = transport_take(connection, bytes);
+        connection->sent_ms = taken > 0 ? shard->now_ms : connection->sent_ms;
+        if (taken != (ssize_t)bytes.len) {
+            shard->shorts[shard->short_count++] = (struct shard_short){token, taken};
+        }
+        return;
+    }
     connection->sent_ms = shard->now_ms;
     io_send(shard->io, &connection->stream, bytes.bytes, bytes.len, token);
 }
@@ -222,7 +243,11 @@ static void shard_fanout_send(void *owner, struct subscriber *subscriber, struct
 static void shard_fanout_blocked(void *owner, struct subscriber *subscriber)
 {
     struct shard *shard = owner;
-    io_watch_writable(shard->io, &connection_of_subscriber(subscriber)->stream);
+    struct connection *connection = connection_of_subscriber(subscriber);
+    /* A transport's outbox is on its way out, and says when it is. */
+    if (connection->transport == NULL) {
+        io_watch_writable(shard->io, &connection->stream);
+    }
 }
 
 /* The subscriber fell behind further than anything is kept: it is told, and goes on from there. */
@@ -279,11 +304,34 @@ static const struct fanout_handler shard_fanout_handler = {
 /* ---- One turn ---------------------------------------------------------------------------------
  */
 
+/* A send for a connection without transport, for which the outbox comes between its events. */
 static bool connection_is_inside_event(const struct connection *connection)
 {
     return connection->state == CONNECTION_STREAMING &&
            (connection->subscriber.partial != NULL ||
             (connection->subscriber.flags & SUBSCRIBER_BLOCKED) != 0);
+}
+
+/* What is next for the socket. False: not now, or never. */
+static bool outbox_next(struct outbox *outbox, struct list *later, struct span *ret_bytes)
+{
+    struct connection *connection = outbox->connection;
+    if (connection->transport != NULL) {
+        return transport_seal(connection, ret_bytes);
+    }
+    if (connection->state == CONNECTION_STREAMING &&
+        connection->subscriber.turn == connection->shard->fanout.turn) {
+        /* One send per stream and turn, and this one's was an event. */
+        list_append(later, &outbox->link);
+        return false;
+    }
+    if (connection_is_inside_event(connection)) {
+        /* Other bytes must not go into the middle of an event that fell short. */
+        connection_close(connection, "too slow");
+        return false;
+    }
+    *ret_bytes = span_make(outbox->data.bytes + outbox->sent, outbox->data.len - outbox->sent);
+    return true;
 }
 
 /* Queues one send for each connection that has something to say and nothing under way. */
@@ -298,21 +346,13 @@ static void shard_send_outboxes(struct shard *shard)
         }
         struct outbox *outbox = container_of(link, struct outbox, link);
         struct connection *connection = outbox->connection;
-        if (connection->state == CONNECTION_STREAMING &&
-            connection->subscriber.turn == shard->fanout.turn) {
-            /* One send per stream and turn, and this one's was an event. */
-            list_append(&later, link);
-            continue;
+        struct span bytes;
+        if (outbox_next(outbox, &later, &bytes)) {
+            shard->control_sends[shard->control_send_count] = connection;
+            io_send(shard->io, &connection->stream, bytes.bytes, bytes.len,
+                    FANOUT_SENDS_MAX + shard->control_send_count);
+            shard->control_send_count++;
         }
-        if (connection_is_inside_event(connection)) {
-            /* Other bytes must not go into the middle of an event that fell short. */
-            connection_close(connection, "too slow");
-            continue;
-        }
-        shard->control_sends[shard->control_send_count] = connection;
-        io_send(shard->io, &connection->stream, outbox->data.bytes + outbox->sent,
-                outbox->data.len - outbox->sent, FANOUT_SENDS_MAX + shard->control_send_count);
-        shard->control_send_count++;
     }
     list_splice(&shard->outgoing, &later);
 }
@@ -359,6 +399,8 @@ static void connection_drain(struct connection *connection)
         uint64_t spread_ms = (uint64_t)shard->config->drain_seconds * 1000 * 3 / 4;
         wheel_set(&shard->wheel, &connection->timer,
                   shard->now_ms + random_below(&shard->random, spread_ms));
+    } else if (connection->state == CONNECTION_CARRYING) {
+        http2_drain(connection);
     }
 }
 
@@ -366,6 +408,9 @@ static void connection_stop(struct connection *connection)
 {
     if (connection->state == CONNECTION_STREAMING) {
         connection_end_stream(connection, "shutdown");
+    } else if (connection->state == CONNECTION_CARRYING) {
+        /* It ends with its last stream. */
+        http2_drain(connection);
     } else if (connection->outbox == NULL) {
         connection_close(connection, "shutdown");
     }
@@ -423,6 +468,7 @@ static void shard_take_config(struct shard *shard)
     uint32_t generation = __atomic_load_n(&shard->hub->config_generation, __ATOMIC_ACQUIRE);
     if (generation != shard->config_generation) {
         shard->config = __atomic_load_n(&shard->hub->config, __ATOMIC_ACQUIRE);
+        shard->tls = shard->hub->tls_contexts[shard->config - shard->hub->configs];
         /* Release: after this the shard no longer reads the old one; pairs with hub_reload. */
         __atomic_store_n(&shard->config_generation, generation, __ATOMIC_RELEASE);
     }
@@ -441,8 +487,9 @@ static bool shard_has_orders(const struct shard *shard)
 static int shard_timeout_ms(struct shard *shard)
 {
     if (shard_has_orders(shard) || fanout_has_work(&shard->fanout) ||
-        !list_is_empty(&shard->outgoing) || shard->control_send_count > 0 ||
-        !mailbox_is_empty(&shard->mailbox) || shard->notices.count > 0) {
+        !list_is_empty(&shard->outgoing) || !list_is_empty(&shard->pumping) ||
+        shard->control_send_count > 0 || !mailbox_is_empty(&shard->mailbox) ||
+        shard->notices.count > 0) {
         return 0;
     }
     uint64_t wait_ms = wheel_wait_ms(&shard->wheel, shard->now_ms);
@@ -464,8 +511,30 @@ static void shard_fan_out(struct shard *shard)
     }
 }
 
+/* Lets HTTP/2 frame what the turn has brought. */
+static void shard_pump(struct shard *shard)
+{
+    struct list round;
+    struct list *link;
+    list_init(&round);
+    list_splice(&round, &shard->pumping);
+    while ((link = list_take(&round)) != NULL) {
+        http2_pump(container_of(link, struct http2, link));
+    }
+}
+
+/* Nothing points at them any more: everybody who was busy with them is done. */
+static void shard_free_streams(struct shard *shard)
+{
+    struct list *link;
+    while ((link = list_take(&shard->closed_streams)) != NULL) {
+        shard_connection_put(shard, container_of(link, struct connection, waiting));
+    }
+}
+
 bool shard_turn(struct shard *shard)
 {
+    shard_free_streams(shard);
     int timeout_ms = shard_timeout_ms(shard);
     if (timeout_ms != 0) {
         /* Whoever hands us something from here on wakes us; what came before is seen now. */
@@ -487,6 +556,7 @@ bool shard_turn(struct shard *shard)
     if (hub_is_draining(shard->hub)) {
         shard_drain(shard);
     }
+    shard_pump(shard);
     shard_send_outboxes(shard);
     return !(shard->draining && shard->stats.connections == 0);
 }
@@ -551,20 +621,27 @@ struct shard *shard_new(struct hub *hub, unsigned shard_index)
     shard->shard_index = shard_index;
     shard->cpu = -1;
     shard->config = config;
+    shard->tls = hub->tls_contexts[0];
     shard->config_generation = hub->config_generation;
     shard->log = log_get_ring(hub->log, shard_index);
     doorbell_init(&shard->doorbell);
     mailbox_init(&shard->mailbox);
     list_init(&shard->waiting);
     list_init(&shard->outgoing);
+    list_init(&shard->pumping);
+    list_init(&shard->closed_streams);
     random_init(&shard->random, hub->seed + shard_index);
     shard->client_number_next = random_next(&shard->random);
     shard->control_sends = memory_alloc(SHARD_CONTROL_SENDS_MAX * sizeof(shard->control_sends[0]));
+    shard->shorts = memory_alloc(FANOUT_SENDS_MAX * sizeof(shard->shorts[0]));
+    buffer_init(&shard->plain, SHARD_PLAIN_MAX_BYTES);
+    buffer_init(&shard->sealed, SHARD_PLAIN_MAX_BYTES);
     /* The path and the query of one request, each decoded once. */
     shard->scratch_size = 2 * (size_t)config->head_bytes_max + 1024;
     shard->scratch = memory_alloc(shard->scratch_size);
     shard->profile = profile_new(hub_world->clock_ns);
-    bool failed = shard->control_sends == NULL || shard->scratch == NULL || shard->profile == NULL;
+    bool failed = shard->control_sends == NULL || shard->shorts == NULL || shard->scratch == NULL ||
+                  shard->profile == NULL;
     failed |= table_init(&shard->clients, hub->connection_max) < 0;
     failed |= queue_init(&shard->queue, config->queue_length) < 0;
     if (!failed) {
@@ -597,6 +674,9 @@ void shard_free(struct shard *shard)
     }
     memory_free(shard->slabs);
     memory_free(shard->control_sends);
+    memory_free(shard->shorts);
+    buffer_fini(&shard->plain);
+    buffer_fini(&shard->sealed);
     memory_free(shard->scratch);
     profile_free(shard->profile);
     memory_free(shard);
@@ -619,6 +699,7 @@ int shard_open(struct shard *shard)
         struct shard_listener *listener = &shard->listeners[i];
         listener->listener.fd = hub->listens[i].fds[shard->shard_index];
         listener->is_local = hub->listens[i].is_local;
+        listener->is_tls = hub->listens[i].is_tls;
         r = io_listen(shard->io, &listener->listener);
         if (r < 0) {
             shard->start_problem = "cannot accept connections";

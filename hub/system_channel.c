@@ -113,7 +113,8 @@ void system_presence(struct connection *connection, const char *reason)
     buffer_append_string(&data, "{\"client\":\"");
     buffer_append_json(&data, connection_id(connection));
     buffer_append_string(&data, "\",\"address\":\"");
-    buffer_append_json(&data, span_make(address, address_write(&connection->address, address)));
+    buffer_append_json(&data,
+                       span_make(address, address_write(connection_address(connection), address)));
     buffer_printf(&data, "\",\"shard\":%u,\"time_ms\":%llu,\"channel_count\":%u,\"channels\":[",
                   shard->shard_index, (unsigned long long)shard->wall_ms,
                   subscriber->channel_count);

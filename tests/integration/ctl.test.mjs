@@ -7,6 +7,9 @@ import path from 'node:path';
 import { Ctl, ctl, scripted, spatectl } from './ctl.mjs';
 import { Skip, test } from './harness.mjs';
 
+/* The hub that they share speaks clear text. */
+export const hubOptions = { tls: false };
+
 function temporary(defer) {
     const folder = mkdtempSync(path.join(os.tmpdir(), 'spatectl-'));
     defer(() => rmSync(folder, { recursive: true }));
@@ -225,7 +228,7 @@ test('kick ends a client', async ({ hub }) => {
 
 test('IPv6, Unix sockets and the address of the environment', { hub: null }, async ({ start, defer }) => {
     const socket = path.join(temporary(defer), 'hub.sock');
-    const hub = await start({ listen: ['[::1]:0', `unix:${socket}`] });
+    const hub = await start({ tls: false, listen: ['[::1]:0', `unix:${socket}`] });
     for (const url of [`http://[::1]:${hub.port}`, `http://[::1]:${hub.port}/`, `unix:${socket}`]) {
         assert.equal((await ctl(url, ['pub', 'a', 'b'])).code, 0, url);
         assert.match((await ctl(url, ['sub', 'a', '--history', '1', '--count', '1'])).out, / message b\n$/);
@@ -233,7 +236,7 @@ test('IPv6, Unix sockets and the address of the environment', { hub: null }, asy
     }
 });
 
-test('exit codes', { hub: { env: { AUTH_TOKEN: 'secret' } } }, async ({ hub, defer }) => {
+test('exit codes', { hub: { tls: false, env: { AUTH_TOKEN: 'secret' } } }, async ({ hub, defer }) => {
     const refused = await ctl(hub, ['pub', 'a', 'b']);
     assert.equal(refused.code, 1);
     assert.match(refused.error, /^spatectl: 401: ./);

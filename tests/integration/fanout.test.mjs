@@ -371,7 +371,7 @@ test('subscribers that come and go while messages flow', { hub: {}, seconds: 180
             if ((lane + count++) % 2 === 0) {
                 stream.close();
             } else {
-                stream.wire.socket.resetAndDestroy();
+                stream.wire.reset();
             }
         }
         return count;

@@ -210,7 +210,8 @@ test('npm-style clients reconnect to a hub that comes back on its port', { hub: 
         await until('the first event', () => seen.length === 1);
         await first.stop();
         const second = await start({
-            listen: [`127.0.0.1:${first.port}`],
+            listen: [`${first.tls ? 'tls:' : ''}127.0.0.1:${first.port}`],
+            tls: first.tls,
             args: ['--retry-ms', '100'],
         });
         await until('open again', () => opened >= 2, 30);
@@ -423,7 +424,7 @@ test('a socket handed over by the service manager', { hub: null }, async ({ star
 /* Limits. */
 
 test('connections beyond the limit are told to come back',
-    { hub: { args: ['--connections-max', '4'] } }, async ({ hub }) => {
+    { hub: { h2: false, args: ['--connections-max', '4'] } }, async ({ hub }) => {
         const streams = [];
         for (let i = 0; i < 4; i++) {
             streams.push(await hub.subscribe('/sse/full'));
@@ -458,7 +459,7 @@ test('connections that ask for nothing make room for those that do',
     });
 
 test('one address may have only so many connections',
-    { hub: { args: ['--connections-per-address-max', '2', '--shards', '2'] } }, async ({ hub }) => {
+    { hub: { h2: false, args: ['--connections-per-address-max', '2', '--shards', '2'] } }, async ({ hub }) => {
         await hub.subscribe('/sse/address');
         const second = await hub.subscribe('/sse/address');
         const third = await hub.connect();

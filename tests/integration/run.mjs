@@ -16,6 +16,8 @@ const { values } = parseArgs({
         only: { type: 'string', default: '' },
         slow: { type: 'string', default: '1' },
         big: { type: 'boolean', default: false },
+        tls: { type: 'boolean', default: false },
+        h2: { type: 'boolean', default: false },
     },
 });
 
@@ -29,6 +31,8 @@ configure({
     wrapper: values.wrapper.split(' ').filter((word) => word !== ''),
     slow: Number(values.slow),
     big: values.big,
+    tls: values.tls,
+    h2: values.h2,
 });
 
 const report = new Report();

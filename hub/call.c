@@ -4,6 +4,7 @@
 
 #include "core/base/utf8.h"
 #include "hub/access.h"
+#include "hub/page.h"
 #include "hub/response.h"
 #include "hub/routes.h"
 
@@ -38,6 +39,10 @@ static const struct route routes[] = {
     {ROUTE_GET, {"channels"}, list_channels},
     {ROUTE_DELETE, {"channels", "*"}, delete_channel},
     {ROUTE_GET, {"openapi.json"}, look_openapi},
+    {ROUTE_GET, {""}, page_answer},
+    {ROUTE_GET, {"dashboard"}, page_answer},
+    {ROUTE_GET, {"demos", "*"}, page_answer},
+    {ROUTE_GET, {"assets", "*"}, page_answer},
 };
 
 char *call_scratch(struct call *call, size_t size)

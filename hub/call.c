@@ -55,12 +55,6 @@ char *call_scratch(struct call *call, size_t size)
     return room;
 }
 
-struct span call_field(const struct call *call, const char *name)
-{
-    const struct http_field *field = http_request_find(call->request, name);
-    return field == NULL ? span_make(NULL, 0) : field->value;
-}
-
 static int call_decode(struct call *call, struct span raw, bool plus_is_space,
                        struct span *ret_text)
 {

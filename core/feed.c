@@ -15,6 +15,7 @@ struct feed *feed_new(struct channel *channel, unsigned shard, uint64_t base)
         feed->base = base;
         feed->head = base;
         feed->passed = base;
+        feed->settled = base;
         feed->pass_head = base;
     }
     return feed;

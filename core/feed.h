@@ -56,6 +56,7 @@ struct feed {
     uint64_t head;
     uint64_t head_bytes; /* what the channel has published up to there, in frame_size */
     uint64_t passed;     /* every member that keeps up is at or above this */
+    uint64_t settled;    /* ... and the sends up to here are final */
     struct feed_window window;
     struct subscriber **members;
     uint32_t member_count;

@@ -4,6 +4,7 @@
 
 #include "core/base/memory.h"
 #include "core/feed.h"
+#include "core/profile.h"
 
 /* Of channels that no rule names. */
 static const struct lag_limits lag_unlimited = {.policy = LAG_CATCH_UP};
@@ -379,6 +380,18 @@ static void commit_one(struct sequencer *sequencer, struct publication *publicat
     }
 }
 
+/* The moment from which the shards may see the events. */
+static void stamp_time(const struct sequencer *sequencer, struct publication *publications,
+                       unsigned count)
+{
+    uint64_t now_ns =
+        PROFILE_IS_ON && sequencer->options.clock_ns != NULL ? sequencer->options.clock_ns() : 0;
+    for (unsigned i = 0; i < count; i++) {
+        publications[i].sequenced_ns = now_ns;
+        publications[i].frame->sequenced_ns = now_ns;
+    }
+}
+
 static void publish_queues(struct sequencer *sequencer, const struct shard_set *shards)
 {
     for (unsigned i = 0; i < sequencer->options.shard_count; i++) {
@@ -434,6 +447,7 @@ enum publish_outcome sequencer_publish(struct sequencer *sequencer,
         for (unsigned i = 0; i < count; i++) {
             commit_one(sequencer, &publications[i], &admissions[i], &commit);
         }
+        stamp_time(sequencer, publications, count);
         publish_queues(sequencer, ret_shards);
         sequencer_evict(sequencer, &commit.released);
     } else {

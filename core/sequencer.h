@@ -50,6 +50,7 @@ struct sequencer_options {
     unsigned shard_count;
     uint64_t epoch;
     struct hash_key hash_key;
+    uint64_t (*clock_ns)(void); /* monotonic, for the profile; NULL: no times are wanted */
     uint64_t channel_count_max;
     uint64_t channel_idle_ms;
     struct history_limits history;            /* of a channel that no rule names */
@@ -111,6 +112,7 @@ struct publication {
     /* Set when published: */
     uint64_t sequence;
     uint64_t subscribers;
+    uint64_t sequenced_ns; /* 0 without a clock */
 };
 
 enum publish_outcome {

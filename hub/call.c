@@ -31,6 +31,8 @@ static const struct route routes[] = {
     {ROUTE_GET, {"livez"}, look_health},
     {ROUTE_GET, {"readyz"}, look_ready},
     {ROUTE_GET, {"stats"}, look_stats},
+    {ROUTE_GET, {"metrics"}, look_metrics},
+    {ROUTE_GET, {"debug", "fanout"}, look_fanout},
     {ROUTE_GET, {"clients"}, list_clients},
     {ROUTE_DELETE, {"clients", "*"}, delete_client},
     {ROUTE_GET, {"channels"}, list_channels},

@@ -143,6 +143,12 @@ static bool variable_is_of_a_service(struct span name, const char *value)
            strncmp(value, "udp://", 6) == 0;
 }
 
+/* What spatectl reads may be set for the whole machine. */
+static bool variable_is_of_a_tool(struct span name)
+{
+    return span_is(name, "SPATE_URL") || span_is(name, "SPATE_TOKEN");
+}
+
 static void variable_read(struct loading *loading, struct span name, const char *value)
 {
     uint32_t count;
@@ -155,7 +161,7 @@ static void variable_read(struct loading *loading, struct span name, const char 
             return;
         }
     }
-    if (!variable_is_of_a_service(name, value)) {
+    if (!variable_is_of_a_service(name, value) && !variable_is_of_a_tool(name)) {
         loading->bad = true;
         buffer_append_span(loading->message, name);
         buffer_append_string(loading->message, ": unknown variable");

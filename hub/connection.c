@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "core/base/memory.h"
+#include "core/event_id.h"
 #include "hub/call.h"
 #include "hub/errand.h"
 #include "hub/http2.h"
@@ -114,15 +115,32 @@ static void stream_set_timer(struct connection *connection, uint64_t in_ms)
     connection_set_timer(connection, min_u64(in_ms, max_ms - min_u64(age_ms, max_ms)));
 }
 
+/*
+ * A comment. If other channels have moved on meanwhile, also the id of the present: a client that
+ * resumes from there asks for nothing that it does not need.
+ */
+static void heartbeat_write(struct connection *connection)
+{
+    struct shard *shard = connection->shard;
+    bool has_moved = fanout_move_on(&shard->fanout, &connection->subscriber);
+    char text[40] = ":\n\n";
+    if (has_moved) {
+        char id[EVENT_ID_LEN];
+        event_id_write(id, shard->hub->epoch, connection->subscriber.position);
+        snprintf(text, sizeof(text), ":\nid: %.*s\n\n", EVENT_ID_LEN, id);
+    }
+    fanout_hold(&shard->fanout, &connection->subscriber);
+    shard_count(&shard->stats.heartbeats, 1);
+    connection_write_chunk(connection, span_of(text));
+}
+
 static void connection_heartbeat(struct connection *connection)
 {
     struct shard *shard = connection->shard;
     uint64_t interval_ms = (uint64_t)shard->config->heartbeat_seconds * 1000;
     uint64_t idle_ms = shard->now_ms - connection->sent_ms;
     if (idle_ms >= interval_ms && fanout_is_quiet(&shard->fanout, &connection->subscriber)) {
-        fanout_hold(&shard->fanout, &connection->subscriber);
-        shard_count(&shard->stats.heartbeats, 1);
-        connection_write_chunk(connection, span_of(":\n\n"));
+        heartbeat_write(connection);
         idle_ms = 0;
     } else if (idle_ms >= interval_ms) {
         uint64_t limit_ms = (uint64_t)shard->config->user_timeout_seconds * 1000;

@@ -34,8 +34,17 @@ static uint64_t hub_kernel_wall_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static const struct hub_world hub_kernel_world = {
-    .io_new = io_new, .wall_ms = hub_kernel_wall_ms, .random = getrandom};
+static uint64_t hub_kernel_clock_ns(void)
+{
+    struct timespec now;
+    CHECK(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static const struct hub_world hub_kernel_world = {.io_new = io_new,
+                                                  .wall_ms = hub_kernel_wall_ms,
+                                                  .clock_ns = hub_kernel_clock_ns,
+                                                  .random = getrandom};
 const struct hub_world *hub_world = &hub_kernel_world;
 
 uint64_t hub_wall_ms(void)
@@ -154,6 +163,7 @@ static struct sequencer_options sequencer_options_from(const struct hub *hub,
         .shard_count = hub->shard_count,
         .epoch = hub->epoch,
         .hash_key = *key,
+        .clock_ns = hub_world->clock_ns,
         .channel_count_max = config->channels_max,
         .channel_idle_ms = (uint64_t)config->channel_idle_seconds * 1000,
         .history = {.count_max = config->history_count,

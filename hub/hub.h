@@ -111,6 +111,7 @@ struct hub_world {
                   const struct io_handler *handler, void *owner, struct io **ret_io,
                   const char **ret_reason);
     uint64_t (*wall_ms)(void);
+    uint64_t (*clock_ns)(void); /* monotonic, as the loops' own */
     ssize_t (*random)(void *bytes, size_t len, unsigned flags);
 };
 

@@ -7,6 +7,7 @@
 #include "hub/errand.h"
 #include "hub/response.h"
 #include "hub/routes.h"
+#include "hub/slowest.h"
 
 enum {
     /* Clients that each shard names in one round. */
@@ -26,6 +27,7 @@ struct list_state {
 
 struct list_query {
     uint64_t limit;
+    uint64_t slowest; /* of clients: so many of those furthest behind; 0: all, in order */
     struct span after;
 };
 
@@ -57,6 +59,12 @@ static bool list_read_query(struct call *call, struct list_query *list)
     while ((r = call_parameter(call, &query, &name, &value)) > 0) {
         if (span_is(name, "limit") && !parse_limit(value, &list->limit)) {
             response_problem(call, 400, "limit is a number.");
+            return false;
+        }
+        if (span_is(name, "slowest") && span_is(call->segments[0], "clients") &&
+            (!parse_limit(value, &list->slowest) || list->slowest == 0 ||
+             list->slowest > SLOWEST_COUNT_MAX)) {
+            response_problem(call, 400, "slowest is a number from 1 to 100.");
             return false;
         }
         if (span_is(name, "after")) {
@@ -136,6 +144,12 @@ static struct errand *list_begin(struct call *call, struct list_query *list)
     response_begin(call, RESPONSE_JSON, span_of("Cache-Control: no-store\r\n"));
     if (call->head_only || call->connection->state != CONNECTION_READING) {
         return NULL; /* HEAD; or the head found no memory, and the connection is closed */
+    }
+    if (list->slowest > 0) {
+        if (!slowest_begin(call->connection, (unsigned)list->slowest)) {
+            connection_close(call->connection, "no memory");
+        }
+        return NULL;
     }
     struct errand *errand = list_errand(call, list, 0);
     if (errand == NULL) {

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "core/base/utf8.h"
+#include "core/event_id.h"
 #include "hub/http2.h"
 #include "proto/media_type.h"
 
@@ -241,13 +242,27 @@ void response_refuse(struct connection *connection, const struct http_problem *p
     buffer_fini(&body);
 }
 
-void response_stream_retry(struct connection *connection)
+/* Between half and one and a half of the mean, so that clients do not all return at once. */
+static unsigned long long retry_ms(struct shard *shard)
+{
+    uint32_t mean_ms = shard->config->retry_ms;
+    return mean_ms / 2 + random_below(&shard->random, (uint64_t)mean_ms + 1);
+}
+
+void response_stream_first_words(struct connection *connection)
 {
     struct shard *shard = connection->shard;
-    uint32_t mean_ms = shard->config->retry_ms;
-    /* Between half and one and a half of the mean, so that clients do not all return at once. */
-    uint64_t retry_ms = mean_ms / 2 + random_below(&shard->random, (uint64_t)mean_ms + 1);
+    char id[EVENT_ID_LEN];
+    char text[80];
+    event_id_write(id, shard->hub->epoch, connection->subscriber.position);
+    int len = snprintf(text, sizeof(text), ": spate\nid: %.*s\nretry: %llu\n\n", EVENT_ID_LEN, id,
+                       retry_ms(shard));
+    connection_write_chunk(connection, span_make(text, (size_t)len));
+}
+
+void response_stream_retry(struct connection *connection)
+{
     char text[48];
-    int len = snprintf(text, sizeof(text), "retry: %llu\n\n", (unsigned long long)retry_ms);
+    int len = snprintf(text, sizeof(text), "retry: %llu\n\n", retry_ms(connection->shard));
     connection_write_chunk(connection, span_make(text, (size_t)len));
 }

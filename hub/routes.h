@@ -30,6 +30,12 @@ void look_stats(struct call *call);
 /* What it answers: one JSON object, without a line end. */
 void look_write_stats(struct shard *shard, struct buffer *body);
 
+/* hub/metrics.c */
+void look_metrics(struct call *call);
+
+/* hub/profile_report.c */
+void look_fanout(struct call *call);
+
 /* hub/lists.c */
 void list_clients(struct call *call);
 void list_channels(struct call *call);

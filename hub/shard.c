@@ -127,8 +127,10 @@ static void shard_accept_failed(void *owner, struct io_listener *listener, int e
 
 static void shard_received(void *owner, struct io_stream *stream, const char *bytes, ssize_t len)
 {
-    (void)owner;
+    struct shard *shard = owner;
+    profile_request(shard->profile);
     connection_received(connection_of(stream), bytes, len);
+    profile_request_end(shard->profile);
 }
 
 static void shard_hung_up(void *owner, struct io_stream *stream)
@@ -174,13 +176,17 @@ static void shard_sent(void *owner, uint32_t token, ssize_t sent)
 static void shard_sends_final(void *owner)
 {
     struct shard *shard = owner;
+    bool sent = shard->fanout.send_count > 0;
     shard->now_ms = io_now_ms(shard->io);
     shard->wall_ms = hub_wall_ms();
+    profile_enter(shard->profile, PROFILE_PHASE_COMPLETION, io_now_ns(shard->io));
     for (uint32_t i = 0; i < shard->short_count; i++) {
         fanout_sent(&shard->fanout, shard->shorts[i].token, shard->shorts[i].taken);
     }
     shard->short_count = 0;
     fanout_sends_final(&shard->fanout);
+    profile_enter(shard->profile, PROFILE_PHASE_RECEIVE,
+                  sent ? profile_clock(shard->profile) : io_now_ns(shard->io));
     for (uint32_t i = 0; i < shard->control_send_count; i++) {
         struct connection *connection = shard->control_sends[i];
         if (connection != NULL && connection->state != CONNECTION_CLOSED) {
@@ -515,6 +521,17 @@ static void shard_free_streams(struct shard *shard)
     }
 }
 
+static void shard_fan_out(struct shard *shard)
+{
+    shard->fanout.wall_ms = shard->wall_ms;
+    if (fanout_has_work(&shard->fanout)) {
+        profile_enter(shard->profile, PROFILE_PHASE_PASS, profile_clock(shard->profile));
+        fanout_take(&shard->fanout);
+        fanout_run(&shard->fanout);
+        profile_enter(shard->profile, PROFILE_PHASE_REST, profile_clock(shard->profile));
+    }
+}
+
 bool shard_turn(struct shard *shard)
 {
     shard_free_streams(shard);
@@ -524,6 +541,8 @@ bool shard_turn(struct shard *shard)
         doorbell_arm(&shard->doorbell);
         timeout_ms = shard_timeout_ms(shard);
     }
+    profile_turn(shard->profile, timeout_ms == 0 ? PROFILE_PHASE_SUBMIT : PROFILE_PHASE_WAIT,
+                 profile_clock(shard->profile));
     int r = io_turn(shard->io, timeout_ms);
     doorbell_disarm(&shard->doorbell);
     CHECK(r == 0);
@@ -531,9 +550,7 @@ bool shard_turn(struct shard *shard)
     shard_take_config(shard);
     mailbox_deliver_all(&shard->mailbox, shard);
     system_publish(shard);
-    fanout_take(&shard->fanout);
-    shard->fanout.wall_ms = shard->wall_ms;
-    fanout_run(&shard->fanout);
+    shard_fan_out(shard);
     shard_timers(shard);
     shard_sweep(shard);
     if (hub_is_draining(shard->hub)) {
@@ -622,7 +639,9 @@ struct shard *shard_new(struct hub *hub, unsigned shard_index)
     /* The path and the query of one request, each decoded once. */
     shard->scratch_size = 2 * (size_t)config->head_bytes_max + 1024;
     shard->scratch = memory_alloc(shard->scratch_size);
-    bool failed = shard->control_sends == NULL || shard->shorts == NULL || shard->scratch == NULL;
+    shard->profile = profile_new(hub_world->clock_ns);
+    bool failed = shard->control_sends == NULL || shard->shorts == NULL || shard->scratch == NULL ||
+                  shard->profile == NULL;
     failed |= table_init(&shard->clients, hub->connection_max) < 0;
     failed |= queue_init(&shard->queue, config->queue_length) < 0;
     if (!failed) {
@@ -635,6 +654,8 @@ struct shard *shard_new(struct hub *hub, unsigned shard_index)
         return NULL;
     }
     fanout_set_handler(&shard->fanout, &shard_fanout_handler, shard);
+    fanout_set_sends_max(&shard->fanout, SHARD_FANOUT_SENDS_MAX);
+    shard->fanout.profile = shard->profile;
     return shard;
 }
 
@@ -657,6 +678,7 @@ void shard_free(struct shard *shard)
     buffer_fini(&shard->plain);
     buffer_fini(&shard->sealed);
     memory_free(shard->scratch);
+    profile_free(shard->profile);
     memory_free(shard);
 }
 
@@ -719,10 +741,16 @@ enum publish_outcome shard_publish(struct shard *shard, struct publication *publ
                                    unsigned count)
 {
     struct shard_set shards;
+    uint64_t handed_ns = profile_clock(shard->profile);
+    for (unsigned i = 0; i < count; i++) {
+        publications[i].frame->received_ns =
+            shard->profile->request_ns != 0 ? shard->profile->request_ns : handed_ns;
+    }
     enum publish_outcome outcome =
         sequencer_publish(&shard->hub->sequencer, publications, count, shard->wall_ms, &shards);
     if (outcome == PUBLISH_DONE) {
         shard_count(&shard->stats.published, count);
+        profile_published(shard->profile, count, handed_ns, publications[0].sequenced_ns);
         /* This shard looks at its own queue later in this very turn. */
         shards.bits[shard->shard_index / 64] &= ~(1ULL << (shard->shard_index % 64));
         hub_wake(shard->hub, &shards);

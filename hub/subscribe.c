@@ -163,9 +163,7 @@ static void subscription_open(struct call *call, struct subscription *subscripti
     if (connection->state != CONNECTION_STREAMING) {
         return; /* no memory for it */
     }
-    /* A comment goes out at once, so that proxies and clients see the stream begin. */
-    connection_write_chunk(connection, span_of(": spate\n\n"));
-    response_stream_retry(connection);
+    response_stream_first_words(connection);
     if (resume->gap != NULL && connection->state == CONNECTION_STREAMING) {
         shard_count(&shard->stats.gaps, 1);
         resume_write_gap(connection, resume->gap, resume->last_event_id, resume->first_available);

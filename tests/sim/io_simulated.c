@@ -212,6 +212,7 @@ static int sim_turn(struct io *io, int timeout_ms)
     (void)timeout_ms;
     struct sim_io *sim = container_of(io, struct sim_io, io);
     io->now_ms = sim_net.now_ms;
+    io->now_ns = sim_net.now_ms * 1000000;
     io_deliver_sends(io);
     uint64_t first = random_below(&sim_net.random, SIM_CONNECTIONS_MAX);
     for (unsigned i = 0; i < SIM_CONNECTIONS_MAX; i++) {
@@ -256,6 +257,7 @@ int sim_io_new(enum io_kind kind, const struct io_options *options,
     CHECK(io_init(&sim->io, &sim_backend, options) == 0);
     io_set_handler(&sim->io, handler, owner);
     sim->io.now_ms = sim_net.now_ms;
+    sim->io.now_ns = sim_net.now_ms * 1000000;
     *ret_io = &sim->io;
     *ret_reason = NULL;
     return 0;

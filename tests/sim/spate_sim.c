@@ -80,6 +80,11 @@ static uint64_t sim_wall_ms(void)
     return 1700000000000 + sim_net.now_ms;
 }
 
+static uint64_t sim_clock_ns(void)
+{
+    return sim_net.now_ms * 1000000;
+}
+
 static ssize_t sim_random(void *bytes, size_t len, unsigned flags)
 {
     (void)flags;
@@ -90,7 +95,7 @@ static ssize_t sim_random(void *bytes, size_t len, unsigned flags)
 }
 
 static const struct hub_world sim_world = {
-    .io_new = sim_io_new, .wall_ms = sim_wall_ms, .random = sim_random};
+    .io_new = sim_io_new, .wall_ms = sim_wall_ms, .clock_ns = sim_clock_ns, .random = sim_random};
 
 /* ---- Clients ---- */
 
@@ -192,8 +197,12 @@ static void subscriber_event(struct client *client)
 static void subscriber_line(struct client *client, const char *line)
 {
     if (line[0] == '\0') {
-        if (client->id[0] != '\0') {
+        if (client->id[0] != '\0' && client->data[0] != '\0') {
             subscriber_event(client);
+        } else if (client->id[0] != '\0' && strcmp(client->id, client->last_id) < 0) {
+            fail("the place %s came after %s", client->id, client->last_id);
+        } else if (client->id[0] != '\0') {
+            memcpy(client->last_id, client->id, sizeof(client->id));
         }
         client->data[0] = client->id[0] = '\0';
     } else if (strncmp(line, "data: ", 6) == 0) {

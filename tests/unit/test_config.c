@@ -338,6 +338,9 @@ static void test_variables(void **state)
              VARIABLES("SPATE_SERVICE_HOST=10.0.0.1", "SPATE_SERVICE_PORT=80",
                        "SPATE_PORT=tcp://10.0.0.1:80", "SPATE_PORT_80_TCP_ADDR=10.0.0.1")),
         CONFIG_OK);
+    /* What spatectl reads. */
+    assert_int_equal(load(fixture, NULL, VARIABLES("SPATE_URL=http://a", "SPATE_TOKEN=secret")),
+                     CONFIG_OK);
 }
 
 static void test_file_mistakes(void **state)

@@ -37,6 +37,7 @@ static const struct route routes[] = {
     {ROUTE_DELETE, {"clients", "*"}, delete_client},
     {ROUTE_GET, {"channels"}, list_channels},
     {ROUTE_DELETE, {"channels", "*"}, delete_channel},
+    {ROUTE_GET, {"openapi.json"}, look_openapi},
 };
 
 char *call_scratch(struct call *call, size_t size)

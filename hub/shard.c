@@ -500,6 +500,17 @@ static int shard_timeout_ms(struct shard *shard)
     return (int)wait_ms;
 }
 
+static void shard_fan_out(struct shard *shard)
+{
+    shard->fanout.wall_ms = shard->wall_ms;
+    if (fanout_has_work(&shard->fanout)) {
+        profile_enter(shard->profile, PROFILE_PHASE_PASS, profile_clock(shard->profile));
+        fanout_take(&shard->fanout);
+        fanout_run(&shard->fanout);
+        profile_enter(shard->profile, PROFILE_PHASE_REST, profile_clock(shard->profile));
+    }
+}
+
 /* Lets HTTP/2 frame what the turn has brought. */
 static void shard_pump(struct shard *shard)
 {
@@ -518,17 +529,6 @@ static void shard_free_streams(struct shard *shard)
     struct list *link;
     while ((link = list_take(&shard->closed_streams)) != NULL) {
         shard_connection_put(shard, container_of(link, struct connection, waiting));
-    }
-}
-
-static void shard_fan_out(struct shard *shard)
-{
-    shard->fanout.wall_ms = shard->wall_ms;
-    if (fanout_has_work(&shard->fanout)) {
-        profile_enter(shard->profile, PROFILE_PHASE_PASS, profile_clock(shard->profile));
-        fanout_take(&shard->fanout);
-        fanout_run(&shard->fanout);
-        profile_enter(shard->profile, PROFILE_PHASE_REST, profile_clock(shard->profile));
     }
 }
 

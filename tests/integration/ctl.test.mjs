@@ -7,7 +7,7 @@ import path from 'node:path';
 import { Ctl, ctl, scripted, spatectl } from './ctl.mjs';
 import { Skip, test } from './harness.mjs';
 
-/* The program is tried in clear text. */
+/* The hub that they share speaks clear text. */
 export const hubOptions = { tls: false };
 
 function temporary(defer) {
@@ -214,7 +214,7 @@ test('bench runs the spate-load beside it', { hub: null }, async ({ defer }) => 
     }
 });
 
-test('health is that of the hub', { hub: { tls: false } }, async ({ hub }) => {
+test('health is that of the hub', { hub: {} }, async ({ hub }) => {
     assert.match((await ctl(hub, ['health'])).out, /"status":"ok"/);
     await hub.stop();
     assert.equal((await ctl(hub, ['health'])).code, 3);
@@ -228,7 +228,7 @@ test('kick ends a client', async ({ hub }) => {
 
 test('IPv6, Unix sockets and the address of the environment', { hub: null }, async ({ start, defer }) => {
     const socket = path.join(temporary(defer), 'hub.sock');
-    const hub = await start({ listen: ['[::1]:0', `unix:${socket}`] });
+    const hub = await start({ tls: false, listen: ['[::1]:0', `unix:${socket}`] });
     for (const url of [`http://[::1]:${hub.port}`, `http://[::1]:${hub.port}/`, `unix:${socket}`]) {
         assert.equal((await ctl(url, ['pub', 'a', 'b'])).code, 0, url);
         assert.match((await ctl(url, ['sub', 'a', '--history', '1', '--count', '1'])).out, / message b\n$/);

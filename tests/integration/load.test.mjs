@@ -368,7 +368,7 @@ test('the hub: a token', { hub: { tls: false, env: { AUTH_TOKEN: 'secret' } } },
 });
 
 test('the hub that goes away', { hub: null }, async ({ start: startHub }) => {
-    const hub = await startHub({});
+    const hub = await startHub({ tls: false });
     const load = start(hub.url, ['--subscribers', '20', '--rate', '50', '--duration', '3',
         '--drain', '1']);
     await until('published', async () => (await hub.stats()).published > 10);

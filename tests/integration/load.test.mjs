@@ -14,6 +14,9 @@ import { test } from './harness.mjs';
 import { cleanEnvironment, settings } from './hub.mjs';
 import { until, within } from './until.mjs';
 
+/* The load generator speaks clear text. */
+export const hubOptions = { tls: false };
+
 /* Starts spate-load; `ended` gives its exit code, its text and its JSON. */
 function start(url, args = [], { env = {} } = {}) {
     const program = path.join(path.dirname(settings.spate), 'spate-load');
@@ -358,7 +361,7 @@ test('the hub: several workers, publishers, channels, and a closed loop', async 
     assert.equal(result.json.counts.deliveries, result.json.counts.expected);
 });
 
-test('the hub: a token', { hub: { env: { AUTH_TOKEN: 'secret' } } }, async ({ hub }) => {
+test('the hub: a token', { hub: { tls: false, env: { AUTH_TOKEN: 'secret' } } }, async ({ hub }) => {
     const args = ['--subscribers', '2', '--rate', '10', '--duration', '0.5'];
     const refused = await run(hub.url, args);
     assert.equal(refused.code, 1);
@@ -367,7 +370,7 @@ test('the hub: a token', { hub: { env: { AUTH_TOKEN: 'secret' } } }, async ({ hu
 });
 
 test('the hub that goes away', { hub: null }, async ({ start: startHub }) => {
-    const hub = await startHub({});
+    const hub = await startHub({ tls: false });
     const load = start(hub.url, ['--subscribers', '20', '--rate', '50', '--duration', '3',
         '--drain', '1']);
     await until('published', async () => (await hub.stats()).published > 10);

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "core/base/memory.h"
+#include "core/base/trace.h"
 
 struct fanout_batch_entry {
     struct frame *frame;
@@ -431,8 +432,12 @@ static void delivery_send(struct fanout *fanout, struct subscriber *subscriber,
     };
     subscriber->turn = fanout->turn;
     const struct frame *first = batch != NULL ? batch->entries[0].frame : subscriber->partial;
-    bool is_behind = (subscriber->flags & SUBSCRIBER_BEHIND) != 0;
-    profile_send(fanout->profile, batch != NULL ? batch->entry_count : 1, is_behind ? first : NULL);
+    profile_send(fanout->profile, batch != NULL ? batch->entry_count : 1);
+    if ((subscriber->flags & SUBSCRIBER_BEHIND) != 0) {
+        profile_catch_up(fanout->profile,
+                         fanout->wall_ms - min_u64(fanout->wall_ms, first->published_ms));
+    }
+    TRACE3(send, subscriber, batch != NULL ? batch->entry_count : 1, bytes.len);
     fanout->handler->send(fanout->owner, subscriber, bytes, token);
 }
 
@@ -616,6 +621,7 @@ void fanout_sent(struct fanout *fanout, uint32_t token, ssize_t sent)
     struct fanout_delivery *delivery = &fanout->deliveries[token];
     struct subscriber *subscriber = delivery->subscriber;
     count_up(&fanout->stats.short_sends, 1);
+    TRACE2(short_send, subscriber, sent);
     if (subscriber == NULL || !subscriber_is_joined(subscriber)) {
         return;
     }

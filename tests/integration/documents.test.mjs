@@ -66,7 +66,7 @@ class Shell {
 }
 
 /* Looks of the streams and the commands between them are as the tutorial shows them. */
-test('docs/tutorial.md is what happens', { hub: {} }, async ({ hub, defer }) => {
+test('docs/tutorial.md is what happens', { hub: { tls: false } }, async ({ hub, defer }) => {
     const blocks = consoleBlocks(read('docs/tutorial.md').replaceAll('127.0.0.1:8080', `127.0.0.1:${hub.port}`));
     assert.ok(blocks.length > 10);
     const directory = mkdtempSync(path.join(tmpdir(), 'spate-tutorial-'));

@@ -18,6 +18,8 @@ static const char *status_text(int status)
         return "OK";
     case 204:
         return "No Content";
+    case 304:
+        return "Not Modified";
     case 400:
         return "Bad Request";
     case 401:
@@ -132,7 +134,7 @@ void response_send(struct call *call, const struct response *response)
         buffer_append_string(&head, response->content_type);
         buffer_append_string(&head, "\r\n");
     }
-    if (response->status != 204) {
+    if (response->status != 204 && response->status != 304) {
         buffer_append_string(&head, "Content-Length: ");
         buffer_append_u64(&head, response->body.len);
         buffer_append_string(&head, "\r\n");

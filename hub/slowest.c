@@ -33,11 +33,11 @@ struct slowest_state {
 };
 
 /* Puts the stream where it belongs, if it is among the slowest. */
-static void slow_list_add(struct slow_list *list, unsigned count_max, uint64_t behind,
+static void slow_list_add(struct slow_list *list, unsigned count_max, uint64_t distance,
                           const struct connection *connection)
 {
     unsigned place = list->count;
-    while (place > 0 && list->streams[place - 1].behind < behind) {
+    while (place > 0 && list->streams[place - 1].behind < distance) {
         place--;
     }
     if (place == count_max) {
@@ -48,7 +48,7 @@ static void slow_list_add(struct slow_list *list, unsigned count_max, uint64_t b
             (list->count - 1 - place) * sizeof(*list->streams));
     struct span name = connection_id(connection);
     struct slow_stream *stream = &list->streams[place];
-    stream->behind = behind;
+    stream->behind = distance;
     stream->channel_count = connection->subscriber.channel_count;
     stream->name_len = (uint8_t)min_u64(name.len, sizeof(stream->name));
     memcpy(stream->name, name.bytes, stream->name_len);
@@ -71,9 +71,9 @@ static void slowest_work(struct errand_part *part)
         for (node = table_find(&shard->clients, list->after); node != NULL;
              node = table_find_next(node)) {
             struct connection *connection = container_of(node, struct connection, by_id);
-            uint64_t behind = fanout_behind(&shard->fanout, &connection->subscriber);
-            if (behind > 0) {
-                slow_list_add(list, state->count_max, behind, connection);
+            uint64_t distance = fanout_behind(&shard->fanout, &connection->subscriber);
+            if (distance > 0) {
+                slow_list_add(list, state->count_max, distance, connection);
             }
         }
     }

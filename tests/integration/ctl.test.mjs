@@ -1,6 +1,6 @@
 /* The commands of spatectl against a hub. ctl_follow.test.mjs has what becomes of broken streams. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -205,11 +205,12 @@ test('bench runs the spate-load beside it', { hub: null }, async ({ defer }) => 
     assert.equal(missing.status, 127);
     assert.equal(missing.stderr, `spatectl: cannot run ${folder}/spate-load: No such file or directory\n`);
     assert.equal(run('bogus').status, 2);
+    assert.equal(run('hot', '--url', 'unix:/tmp/x').status, 2);
     writeFileSync(path.join(folder, 'spate-load'), '#!/bin/sh\necho $SPATE_TOKEN "$@"; exit 9', { mode: 0o755 });
     for (const preset of ['hot', 'channels', 'storm', 'idle']) {
-        const { status, stdout } = run('--url', 'http://127.0.0.1:1/', preset, '--', '--connections', '7');
+        const { status, stdout } = run('--url', 'http://127.0.0.1:1/', preset, '--', '--subscribers', '7');
         assert.equal(status, 9);
-        assert.match(stdout, /^t --url http:\/\/127\.0\.0\.1:1 .* --connections 7\n$/);
+        assert.match(stdout, /^t http:\/\/127\.0\.0\.1:1 .* --subscribers 7\n$/);
         assert.match(stdout, new RegExp(`--scenario ${preset} `));
     }
 });
@@ -233,6 +234,23 @@ test('IPv6, Unix sockets and the address of the environment', { hub: null }, asy
         assert.equal((await ctl(url, ['pub', 'a', 'b'])).code, 0, url);
         assert.match((await ctl(url, ['sub', 'a', '--history', '1', '--count', '1'])).out, / message b\n$/);
         assert.equal((await ctl(null, ['pub', 'a', 'b'], { env: { SPATE_URL: url } })).code, 0);
+    }
+});
+
+test('HTTPS, with a certificate that is trusted or not', { hub: null }, async ({ start, defer }) => {
+    const file = path.join(temporary(defer), 'hub.pem');
+    execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes',
+        '-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', `${file}.key`, '-out', file],
+    { stdio: 'ignore' });
+    const hub = await start({ listen: ['tls:127.0.0.1:0'],
+        args: ['--tls-certificate', file, '--tls-key', `${file}.key`] });
+    const url = `https://127.0.0.1:${hub.port}`;
+    const refused = await ctl(url, ['pub', 'a', 'b']);
+    assert.equal(refused.code, 3);
+    assert.match(refused.error, /certificate/);
+    for (const trust of [['--ca-file', file], ['--insecure']]) {
+        assert.equal((await ctl(url, ['pub', 'a', 'b', ...trust])).code, 0);
+        assert.match((await ctl(url, ['sub', 'a', '--history', '1', '--count', '1', ...trust])).out, / message b\n$/);
     }
 });
 

@@ -16,12 +16,13 @@ static const struct preset {
     const char *name;
     const char *arguments[PRESET_ARGUMENTS_MAX]; /* ends with NULL */
 } presets[] = {
-    {"hot", {"--scenario", "hot", "--connections", "1000", "--rate", "100", "--seconds", "10"}},
+    {"hot", {"--scenario", "hot", "--subscribers", "1000", "--rate", "100", "--duration", "10"}},
     {"channels",
-     {"--scenario", "channels", "--connections", "1000", "--channels", "100", "--rate", "1000",
-      "--seconds", "10"}},
-    {"storm", {"--scenario", "storm", "--connections", "1000", "--rate", "100", "--seconds", "10"}},
-    {"idle", {"--scenario", "idle", "--connections", "5000", "--seconds", "30"}},
+     {"--scenario", "channels", "--subscribers", "1000", "--channels", "100", "--rate", "1000",
+      "--duration", "10"}},
+    {"storm",
+     {"--scenario", "storm", "--subscribers", "1000", "--rate", "100", "--duration", "10"}},
+    {"idle", {"--scenario", "idle", "--subscribers", "5000", "--duration", "30"}},
 };
 
 static const struct preset *find_preset(const char *name)
@@ -54,6 +55,10 @@ int ctl_bench(struct ctl *ctl)
         fprintf(stderr, "spatectl: bench knows hot, channels, storm and idle\n");
         return CTL_USAGE;
     }
+    if (ctl->http.socket_path != NULL) {
+        fprintf(stderr, "spatectl: bench needs an address with a port\n");
+        return CTL_USAGE;
+    }
     char *program = beside(PROGRAM);
     const char **arguments =
         calloc((size_t)ctl->argument_count + PRESET_ARGUMENTS_MAX + 4, sizeof(char *));
@@ -62,7 +67,6 @@ int ctl_bench(struct ctl *ctl)
     }
     size_t count = 0;
     arguments[count++] = program;
-    arguments[count++] = "--url";
     arguments[count++] = ctl->http.base;
     for (size_t i = 0; i < PRESET_ARGUMENTS_MAX && preset->arguments[i] != NULL; i++) {
         arguments[count++] = preset->arguments[i];

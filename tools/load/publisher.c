@@ -18,7 +18,7 @@ enum {
     RETRY_NS = 100000000,
     ANSWER_LEN_MAX = 1 << 20,
     /* Messages that were due before the end may still be sent for so long. */
-    CATCH_UP_NS = 500000000,
+    CATCH_UP_NS = 2000000000,
     /* Below this the loop's milliseconds are too coarse, and a short sleep takes their place. */
     FINE_NS = 2000000,
     NAP_NS = 50000,

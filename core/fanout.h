@@ -48,6 +48,17 @@ enum {
     FANOUT_CACHE_SIZE = 64,
 };
 
+/* What one turn may cost: the numbers above. The simulator has smaller ones, so that all run out. */
+struct fanout_limits {
+    uint32_t sends;
+    uint32_t ready;
+    uint32_t visits;
+    uint32_t take;
+    uint32_t batch_frames;
+    uint32_t batch_bytes;
+    uint32_t arena_bytes; /* room for a few batches, or nobody is ever served from history */
+};
+
 /* What the fan-out asks of its shard. Called from fanout_run, fanout_sent and fanout_release. */
 struct fanout_handler {
     /* Queue one send; the bytes stay until fanout_sends_final. */
@@ -86,6 +97,7 @@ struct fanout {
     void *owner;
     unsigned shard;
     uint64_t behind_bytes_max; /* what a feed keeps for those who are behind */
+    struct fanout_limits limits;
     struct feed *broadcast;
     uint64_t dequeued; /* every event up to here that concerns this shard is in its feed */
     uint32_t turn;

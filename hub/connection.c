@@ -537,10 +537,9 @@ void connection_received(struct connection *connection, const char *bytes, ssize
 
 void connection_hung_up(struct connection *connection)
 {
+    /* Elsewhere reading goes on later: what was asked before the end comes then, and the end. */
     if (connection->state == CONNECTION_STREAMING) {
         connection_close(connection, "client left");
-    } else {
-        connection_peer_done(connection);
     }
 }
 

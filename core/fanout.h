@@ -48,7 +48,7 @@ enum {
     FANOUT_CACHE_SIZE = 64,
 };
 
-/* What one turn may cost: the numbers above. The simulator has smaller ones, so that all run out. */
+/* What one turn may cost: the numbers above. In the simulator smaller, to run out. */
 struct fanout_limits {
     uint32_t sends;
     uint32_t ready;

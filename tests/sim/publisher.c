@@ -626,6 +626,9 @@ static void answer_done(struct publisher *publisher)
 
 static void publisher_byte(struct publisher *publisher, char c)
 {
+    if (publisher->closing && world_may_close()) {
+        return; /* the body of a refusal that came before the hub could know that it was for HEAD */
+    }
     if (publisher->request_count == 0) {
         fail(publisher, "an answer to nothing");
         return;

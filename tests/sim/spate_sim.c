@@ -22,7 +22,7 @@ enum {
     SETTLE_ROUNDS_MAX = 30000,
     DRAIN_SECONDS = 2,
     HEARTBEAT_SECONDS = 3,
-    VERIFY_EVERY = 16,
+    VERIFY_EVERY = 4,
 };
 
 struct world world;
@@ -141,6 +141,8 @@ static void choose_faults(struct world_options *options)
     options->slow_readers = sim_chance(60);
     options->big_pipes = sim_chance(50);
     options->early_drain = sim_chance(25);
+    options->stalls = sim_chance(40);
+    options->fickle = options->resets && sim_chance(40);
 }
 
 static void choose_options(struct world_options *options)
@@ -287,6 +289,7 @@ static void world_begin(uint64_t seed)
     world.seed = seed;
     world.phase = PHASE_RUN;
     world.stopping = false;
+    world.stalled_until = world.stall_ms = 0;
     world.problem[0] = '\0';
     sim_net_reset(seed);
     model_reset();
@@ -323,6 +326,9 @@ static void some_shard_step(void)
     unsigned first = (unsigned)sim_below(world.options.shards);
     for (unsigned i = 0; i < world.options.shards; i++) {
         unsigned index = (first + i) % world.options.shards;
+        if (index == world.stalled_shard && sim_net.step < world.stalled_until) {
+            continue;
+        }
         if (!world.fibers[index].ended && sim_loop_is_ready(index)) {
             shard_step(index);
             return;
@@ -333,6 +339,17 @@ static void some_shard_step(void)
 static void clock_step(void)
 {
     sim_net.now_ms += 1 + sim_below(sim_chance(10) ? 300 : 10);
+    if (world.options.stalls && sim_below(20) == 0) {
+        /* One shard has no processor for a while, and time goes on. */
+        world.stalled_shard = (unsigned)sim_below(world.options.shards);
+        world.stalled_until = sim_net.step + sim_below(600);
+        world.stall_ms = 500 + sim_below(1500);
+        world_trace("clock: shard %u stands still", world.stalled_shard);
+    }
+    if (world.stall_ms > 0 && sim_chance(30)) {
+        sim_net.now_ms += world.stall_ms;
+        world.stall_ms = 0;
+    }
     if (world.options.leaps && sim_below(20) == 0) {
         int64_t leap_ms = (int64_t)sim_below(20000) - 10000;
         sim_net.wall_offset_ms += leap_ms;

@@ -674,7 +674,7 @@ static bool stream_misbehaves(struct stream *stream)
         stream->stalled_until = sim_net.step + sim_below(20ULL * world.options.subscribers + 3000);
         world_trace("stream %u: reads nothing for a while", number_of(stream));
     }
-    if (!world.options.resets || sim_below(250) != 0) {
+    if (!world.options.resets || sim_below(world.options.fickle ? 40 : 250) != 0) {
         return false;
     }
     if (stream->joined && sim_chance(30)) {

@@ -51,6 +51,8 @@ struct world_options {
     bool slow_readers;
     bool few_channels; /* the hub may not have as many as are asked for */
     bool big_pipes;
+    bool stalls;      /* of a shard, while time goes on */
+    bool fickle;      /* clients that vanish all the time */
     bool early_drain; /* the hub is told to stop in the midst of it */
 };
 
@@ -64,6 +66,9 @@ struct world {
     enum world_phase phase;
     bool verbose;
     bool stopping;
+    unsigned stalled_shard; /* it does not run before that step */
+    uint64_t stalled_until;
+    uint64_t stall_ms; /* time that is about to pass */
     char problem[400];
 };
 

@@ -28,14 +28,24 @@ enum channel_kind {
 
 enum { CHANNEL_NAME_LEN_MAX = 255 };
 
+/* The public channels of a name, or all whose names begin so. */
+struct channel_pattern {
+    struct span prefix;
+    bool is_whole; /* `prefix` is the whole name */
+};
+
+struct lag_limits;
+
 struct channel {
     struct table_node node;
     struct list
         by_size; /* the sequencer's lists of histories by size; linked while one is retained */
     struct history history;
     const struct history_limits *limits; /* the sequencer's; by name pattern */
+    const struct lag_limits *lag;        /* likewise */
     uint64_t subscribers;                /* over all shards */
     uint64_t published;                  /* events */
+    uint64_t published_bytes;            /* their frame_size */
     uint64_t last_used_ms;               /* last publish, subscribe or unsubscribe */
     uint32_t reserved;                   /* of a batch being admitted: events for this channel */
     uint16_t feed_count;                 /* feeds[] that are not NULL */
@@ -61,6 +71,16 @@ static inline struct channel_names channel_names(const struct channel_name *name
 {
     struct channel_names result = {names, count};
     return result;
+}
+
+static inline bool channel_pattern_fits(const struct channel_pattern *pattern,
+                                        struct channel_name name)
+{
+    size_t len = pattern->prefix.len;
+    return name.kind == CHANNEL_PUBLIC &&
+           (pattern->is_whole
+                ? span_equal(pattern->prefix, name.name)
+                : name.name.len >= len && memcmp(name.name.bytes, pattern->prefix.bytes, len) == 0);
 }
 
 static inline struct span channel_name_of(const struct channel *channel)

@@ -1,8 +1,9 @@
-#include "core/fanout.h"
+#include "core/fanout_parts.h"
 
 #include <errno.h>
 
 #include "core/base/memory.h"
+#include "core/base/trace.h"
 
 struct fanout_batch_entry {
     struct frame *frame;
@@ -45,9 +46,8 @@ int fanout_init(struct fanout *fanout, struct sequencer *sequencer, struct queue
         .queue = queue,
         .shard = shard,
         .behind_bytes_max = behind_bytes_max,
-        .limits = {.sends = FANOUT_SENDS_MAX,
-                   .ready = FANOUT_READY_MAX,
-                   .visits = FANOUT_VISITS_MAX,
+        .sends_max = FANOUT_SENDS_MAX,
+        .limits = {.visits = FANOUT_VISITS_MAX,
                    .take = FANOUT_TAKE_MAX,
                    .batch_frames = FANOUT_BATCH_FRAMES_MAX,
                    .batch_bytes = FANOUT_BATCH_BYTES_MAX,
@@ -59,6 +59,7 @@ int fanout_init(struct fanout *fanout, struct sequencer *sequencer, struct queue
     list_init(&fanout->idle);
     list_init(&fanout->retired);
     list_init(&fanout->ready);
+    list_init(&fanout->blocked);
     fanout->deliveries = memory_alloc(FANOUT_SENDS_MAX * sizeof(fanout->deliveries[0]));
     fanout->cache = memory_calloc(FANOUT_CACHE_SIZE, sizeof(fanout->cache[0]));
     fanout->arena = memory_alloc(FANOUT_ARENA_BYTES);
@@ -76,6 +77,13 @@ void fanout_set_handler(struct fanout *fanout, const struct fanout_handler *hand
 {
     fanout->handler = handler;
     fanout->owner = owner;
+}
+
+void fanout_set_sends_max(struct fanout *fanout, uint32_t sends_max)
+{
+    CHECK(sends_max >= 1);
+    CHECK(sends_max <= FANOUT_SENDS_MAX);
+    fanout->sends_max = sends_max;
 }
 
 static void feed_release_frame(void *context, struct frame *frame)
@@ -122,7 +130,7 @@ void fanout_fini(struct fanout *fanout)
 
 /* ---- From the queue to the feeds ----------------------------------------------------------- */
 
-static void feed_mark_dirty(struct fanout *fanout, struct feed *feed)
+void fanout_mark_dirty(struct fanout *fanout, struct feed *feed)
 {
     if (!list_is_linked(&feed->dirty)) {
         list_append(&fanout->dirty, &feed->dirty);
@@ -138,15 +146,17 @@ void fanout_take(struct fanout *fanout)
         DCHECK(entry.sequence > fanout->dequeued);
         fanout->dequeued = entry.sequence;
         taken++;
+        profile_taken(fanout->profile, entry.frame);
         if (feed->member_count == 0 && feed->window.count == 0) {
             feed_skip(feed, entry.frame);
         } else {
             feed_append(feed, entry.frame);
-            feed_mark_dirty(fanout, feed);
+            fanout_mark_dirty(fanout, feed);
         }
     }
     if (taken > 0) {
         queue_release(fanout->queue);
+        profile_taken_all(fanout->profile, fanout->dequeued, fanout->queue);
         count_up(&fanout->stats.taken, taken);
     }
 }
@@ -388,12 +398,13 @@ static enum visit_outcome batch_find(struct fanout *fanout, struct subscriber *s
 
 /* ---- Visits -------------------------------------------------------------------------------- */
 
-static void set_behind(struct fanout *fanout, struct subscriber *subscriber, bool behind)
+void fanout_set_behind(struct fanout *fanout, struct subscriber *subscriber, bool behind)
 {
     if (((subscriber->flags & SUBSCRIBER_BEHIND) != 0) == behind) {
         return;
     }
     subscriber->flags ^= SUBSCRIBER_BEHIND;
+    count_up(&fanout->stats.behind, behind ? 1 : (uint64_t)-1);
     uint32_t step = behind ? 1 : UINT32_MAX;
     struct membership *memberships = subscriber_memberships(subscriber);
     for (unsigned i = 0; i <= subscriber->channel_count; i++) {
@@ -401,14 +412,14 @@ static void set_behind(struct fanout *fanout, struct subscriber *subscriber, boo
         feed->behind_count += step;
         if (feed->behind_count == 0 && feed->window.count > 0) {
             /* The window was kept for the sake of this one: a pass will let it go. */
-            feed_mark_dirty(fanout, feed);
+            fanout_mark_dirty(fanout, feed);
         }
     }
 }
 
 static void make_ready(struct fanout *fanout, struct subscriber *subscriber)
 {
-    set_behind(fanout, subscriber, true);
+    fanout_set_behind(fanout, subscriber, true);
     if (!list_is_linked(&subscriber->ready)) {
         list_append(&fanout->ready, &subscriber->ready);
     }
@@ -426,6 +437,13 @@ static void delivery_send(struct fanout *fanout, struct subscriber *subscriber,
         .position = subscriber->position,
     };
     subscriber->turn = fanout->turn;
+    const struct frame *first = batch != NULL ? batch->entries[0].frame : subscriber->partial;
+    profile_send(fanout->profile, batch != NULL ? batch->entry_count : 1);
+    if ((subscriber->flags & SUBSCRIBER_BEHIND) != 0) {
+        profile_catch_up(fanout->profile,
+                         fanout->wall_ms - min_u64(fanout->wall_ms, first->published_ms));
+    }
+    TRACE3(send, subscriber, batch != NULL ? batch->entry_count : 1, bytes.len);
     fanout->handler->send(fanout->owner, subscriber, bytes, token);
 }
 
@@ -449,11 +467,14 @@ static bool fanout_visit(struct fanout *fanout, struct subscriber *subscriber)
     if ((subscriber->flags & (SUBSCRIBER_HELD | SUBSCRIBER_BLOCKED)) != 0) {
         return true;
     }
-    if (fanout->send_count == fanout->limits.sends) {
+    if (fanout->send_count == fanout->sends_max) {
         return false;
     }
     if (subscriber->turn == fanout->turn) {
         make_ready(fanout, subscriber);
+        return true;
+    }
+    if ((subscriber->flags & SUBSCRIBER_BEHIND) != 0 && !lag_allows(fanout, subscriber)) {
         return true;
     }
     if (subscriber->partial != NULL) {
@@ -463,7 +484,7 @@ static bool fanout_visit(struct fanout *fanout, struct subscriber *subscriber)
     struct fanout_batch *batch = NULL;
     switch (batch_find(fanout, subscriber, &batch)) {
     case VISIT_NOTHING:
-        set_behind(fanout, subscriber, false);
+        fanout_set_behind(fanout, subscriber, false);
         return true;
     case VISIT_LAPPED:
         return true;
@@ -478,7 +499,7 @@ static bool fanout_visit(struct fanout *fanout, struct subscriber *subscriber)
     if (batch->more) {
         make_ready(fanout, subscriber);
     } else {
-        set_behind(fanout, subscriber, false);
+        fanout_set_behind(fanout, subscriber, false);
     }
     return true;
 }
@@ -489,7 +510,9 @@ static void run_ready(struct fanout *fanout)
     struct list round;
     list_init(&round);
     list_splice(&round, &fanout->ready);
-    while (fanout->send_count < fanout->limits.ready) {
+    /* One at least. */
+    uint32_t sends_max = (fanout->sends_max + FANOUT_READY_SHARE - 1) / FANOUT_READY_SHARE;
+    while (fanout->send_count < sends_max) {
         struct list *link = list_take(&round);
         if (link == NULL) {
             return;
@@ -604,17 +627,28 @@ void fanout_sent(struct fanout *fanout, uint32_t token, ssize_t sent)
     struct fanout_delivery *delivery = &fanout->deliveries[token];
     struct subscriber *subscriber = delivery->subscriber;
     count_up(&fanout->stats.short_sends, 1);
+    TRACE2(short_send, subscriber, sent);
     if (subscriber == NULL || !subscriber_is_joined(subscriber)) {
         return;
     }
     delivery_undo(fanout, delivery, sent > 0 ? (uint32_t)sent : 0);
     list_remove_if_linked(&subscriber->ready);
-    set_behind(fanout, subscriber, true);
+    fanout_set_behind(fanout, subscriber, true);
     subscriber->flags |= SUBSCRIBER_BLOCKED;
+    list_append(&fanout->blocked, &subscriber->ready);
     if (sent < 0) {
         fanout->handler->failed(fanout->owner, subscriber, (int)sent);
     } else {
         fanout->handler->blocked(fanout->owner, subscriber);
+    }
+}
+
+void fanout_forget_sends(struct fanout *fanout, const struct subscriber *subscriber)
+{
+    for (uint32_t i = 0; i < fanout->send_count; i++) {
+        if (fanout->deliveries[i].subscriber == subscriber) {
+            fanout->deliveries[i].subscriber = NULL;
+        }
     }
 }
 
@@ -623,9 +657,10 @@ static void trim_passed(struct fanout *fanout)
     struct list *link;
     while ((link = list_take(&fanout->passed)) != NULL) {
         struct feed *feed = container_of(link, struct feed, dirty);
+        profile_settle(fanout->profile, feed);
         feed_trim(feed, fanout->behind_bytes_max, feed_release_frame, NULL);
         if (feed->head > feed->passed) {
-            feed_mark_dirty(fanout, feed);
+            fanout_mark_dirty(fanout, feed);
         }
     }
 }
@@ -638,6 +673,7 @@ void fanout_sends_final(struct fanout *fanout)
         }
     }
     count_up(&fanout->stats.sends, fanout->send_count);
+    profile_sends_final(fanout->profile, fanout->send_count);
     fanout->send_count = 0;
     fanout->turn++;
     for (; fanout->history_batches != NULL;
@@ -653,174 +689,31 @@ void fanout_sends_final(struct fanout *fanout)
     trim_passed(fanout);
 }
 
-/* ---- Joining and leaving --------------------------------------------------------------------- */
-
-static void member_moved(struct fanout *fanout, struct feed *feed, uint32_t index)
-{
-    struct subscriber *subscriber = feed->members[index];
-    if (feed == fanout->broadcast) {
-        subscriber->broadcast_index = index;
-        return;
-    }
-    struct membership *memberships = subscriber_memberships(subscriber);
-    for (unsigned i = 0; i < subscriber->channel_count; i++) {
-        if (memberships[i].feed == feed) {
-            memberships[i].index = index;
-            return;
-        }
-    }
-    /* A member of a feed knows that it is one. */
-    CHECK(false);
-}
-
-static void feed_leave(struct fanout *fanout, struct feed *feed, uint32_t index, uint64_t now_ms)
-{
-    uint32_t moved[2];
-    unsigned moved_count;
-    feed_remove_member(feed, index, moved, &moved_count);
-    for (unsigned i = 0; i < moved_count; i++) {
-        member_moved(fanout, feed, moved[i]);
-    }
-    if (feed->member_count == 0 && feed != fanout->broadcast) {
-        feed->idle_since_ms = now_ms;
-        list_append(&fanout->idle, &feed->idle);
-        feed_mark_dirty(fanout, feed);
-    }
-}
-
-/* Takes the subscriber out of its first `count` feeds, and of the broadcast if `all`. */
-static void leave_feeds(struct fanout *fanout, struct subscriber *subscriber, unsigned count,
-                        bool all, uint64_t now_ms)
-{
-    struct membership *memberships = subscriber_memberships(subscriber);
-    for (unsigned i = 0; i < count; i++) {
-        feed_leave(fanout, memberships[i].feed, memberships[i].index, now_ms);
-    }
-    if (all) {
-        feed_leave(fanout, fanout->broadcast, subscriber->broadcast_index, now_ms);
-    }
-}
-
-static int join_feeds(struct fanout *fanout, struct subscriber *subscriber,
-                      struct feed *const feeds[], unsigned count, uint64_t now_ms)
-{
-    struct membership *memberships = subscriber_memberships(subscriber);
-    for (unsigned i = 0; i < count; i++) {
-        memberships[i].feed = feeds[i];
-        if (feed_add_member(feeds[i], subscriber, &memberships[i].index) < 0) {
-            leave_feeds(fanout, subscriber, i, false, now_ms);
-            return -ENOMEM;
-        }
-        list_remove_if_linked(&feeds[i]->idle);
-    }
-    if (feed_add_member(fanout->broadcast, subscriber, &subscriber->broadcast_index) < 0) {
-        leave_feeds(fanout, subscriber, count, false, now_ms);
-        return -ENOMEM;
-    }
-    return 0;
-}
-
-/* Feeds that were made for a subscriber who then could not join must not be forgotten. */
-static void feeds_without_members(struct fanout *fanout, struct feed *const feeds[], unsigned count,
-                                  uint64_t now_ms)
-{
-    for (unsigned i = 0; i < count; i++) {
-        if (feeds[i]->member_count == 0 && !list_is_linked(&feeds[i]->idle)) {
-            feeds[i]->idle_since_ms = now_ms;
-            list_append(&fanout->idle, &feeds[i]->idle);
-        }
-    }
-}
-
-enum subscribe_outcome fanout_join(struct fanout *fanout, struct subscriber *subscriber,
-                                   struct channel_names names, uint64_t from, uint64_t now_ms)
-{
-    CHECK(!subscriber_is_joined(subscriber));
-    CHECK(names.count <= SUBSCRIBER_CHANNELS_MAX);
-    struct feed *feeds[SUBSCRIBER_CHANNELS_MAX] = {NULL};
-    uint64_t sequence = 0;
-    subscriber->many = NULL;
-    if (names.count > 1) {
-        subscriber->many = memory_calloc(names.count, sizeof(subscriber->many[0]));
-        if (subscriber->many == NULL) {
-            return SUBSCRIBE_NO_MEMORY;
-        }
-    }
-    enum subscribe_outcome outcome =
-        sequencer_subscribe(fanout->sequencer, fanout->shard, names, now_ms, feeds, &sequence);
-    if (outcome == SUBSCRIBE_DONE) {
-        subscriber->channel_count = (uint16_t)names.count;
-        if (join_feeds(fanout, subscriber, feeds, names.count, now_ms) < 0) {
-            sequencer_unsubscribe(fanout->sequencer, feeds, names.count, now_ms);
-            outcome = SUBSCRIBE_NO_MEMORY;
-        }
-    }
-    if (outcome != SUBSCRIBE_DONE) {
-        unsigned obtained = 0;
-        while (obtained < names.count && feeds[obtained] != NULL) {
-            obtained++;
-        }
-        feeds_without_members(fanout, feeds, obtained, now_ms);
-        memory_free(subscriber->many);
-        subscriber->many = NULL;
-        subscriber->channel_count = 0;
-        return outcome;
-    }
-    /* Also for a position that has not been reached: it would swallow the events up to it. */
-    subscriber->position = min_u64(from, sequence);
-    subscriber->complete_after = 0;
-    subscriber->flags = SUBSCRIBER_JOINED | SUBSCRIBER_HELD;
-    set_behind(fanout, subscriber, true);
-    return SUBSCRIBE_DONE;
-}
-
-void fanout_leave(struct fanout *fanout, struct subscriber *subscriber, uint64_t now_ms)
-{
-    CHECK(subscriber_is_joined(subscriber));
-    set_behind(fanout, subscriber, false);
-    list_remove_if_linked(&subscriber->ready);
-    for (uint32_t i = 0; i < fanout->send_count; i++) {
-        /* Rare: somebody leaves between a turn's sends and their results. */
-        if (fanout->deliveries[i].subscriber == subscriber) {
-            fanout->deliveries[i].subscriber = NULL;
-        }
-    }
-    struct feed *feeds[SUBSCRIBER_CHANNELS_MAX];
-    struct membership *memberships = subscriber_memberships(subscriber);
-    for (unsigned i = 0; i < subscriber->channel_count; i++) {
-        feeds[i] = memberships[i].feed;
-    }
-    leave_feeds(fanout, subscriber, subscriber->channel_count, true, now_ms);
-    sequencer_unsubscribe(fanout->sequencer, feeds, subscriber->channel_count, now_ms);
-    if (subscriber->partial != NULL) {
-        frame_unref(subscriber->partial);
-        subscriber->partial = NULL;
-    }
-    memory_free(subscriber->many);
-    subscriber->many = NULL;
-    subscriber->channel_count = 0;
-    subscriber->flags = 0;
-}
+/* ---- Holding and releasing ------------------------------------------------------------------- */
 
 void fanout_hold(struct fanout *fanout, struct subscriber *subscriber)
 {
     CHECK(subscriber_is_joined(subscriber));
     subscriber->flags |= SUBSCRIBER_HELD;
-    set_behind(fanout, subscriber, true);
+    fanout_set_behind(fanout, subscriber, true);
     list_remove_if_linked(&subscriber->ready);
 }
 
-/* Whether the subscriber's cursor is at the end of everything that has come in. */
-static bool is_up_to_date(const struct fanout *fanout, const struct subscriber *subscriber)
+/* The newest event that has come in for the subscriber. */
+static uint64_t newest_head(const struct fanout *fanout, const struct subscriber *subscriber)
 {
     const struct membership *memberships =
         subscriber->many != NULL ? subscriber->many : &subscriber->only;
+    uint64_t head = fanout->broadcast->head;
     for (unsigned i = 0; i < subscriber->channel_count; i++) {
-        if (subscriber->position < memberships[i].feed->head) {
-            return false;
-        }
+        head = max_u64(head, memberships[i].feed->head);
     }
-    return subscriber->position >= fanout->broadcast->head && subscriber->partial == NULL;
+    return head;
+}
+
+static bool is_up_to_date(const struct fanout *fanout, const struct subscriber *subscriber)
+{
+    return subscriber->position >= newest_head(fanout, subscriber) && subscriber->partial == NULL;
 }
 
 static void visit_again(struct fanout *fanout, struct subscriber *subscriber)
@@ -829,7 +722,7 @@ static void visit_again(struct fanout *fanout, struct subscriber *subscriber)
         return;
     }
     if (is_up_to_date(fanout, subscriber)) {
-        set_behind(fanout, subscriber, false);
+        fanout_set_behind(fanout, subscriber, false);
     } else {
         make_ready(fanout, subscriber);
     }
@@ -846,7 +739,16 @@ void fanout_writable(struct fanout *fanout, struct subscriber *subscriber)
 {
     CHECK(subscriber_is_joined(subscriber));
     subscriber->flags &= (uint8_t)~SUBSCRIBER_BLOCKED;
+    list_remove_if_linked(&subscriber->ready);
     visit_again(fanout, subscriber);
+}
+
+void fanout_skip(struct fanout *fanout, struct subscriber *subscriber)
+{
+    CHECK(subscriber->partial == NULL);
+    subscriber->position = max_u64(subscriber->position, newest_head(fanout, subscriber));
+    subscriber->complete_after = 0;
+    fanout_hold(fanout, subscriber);
 }
 
 bool fanout_is_quiet(const struct fanout *fanout, const struct subscriber *subscriber)
@@ -855,10 +757,26 @@ bool fanout_is_quiet(const struct fanout *fanout, const struct subscriber *subsc
            subscriber->turn != fanout->turn && is_up_to_date(fanout, subscriber);
 }
 
+uint64_t fanout_behind(const struct fanout *fanout, const struct subscriber *subscriber)
+{
+    /* A frame that was sent in part is not in `position` yet. */
+    uint64_t head = newest_head(fanout, subscriber);
+    return head > subscriber->position ? head - subscriber->position : 0;
+}
+
+bool fanout_move_on(const struct fanout *fanout, struct subscriber *subscriber)
+{
+    CHECK(fanout_is_quiet(fanout, subscriber));
+    bool moves = subscriber->position < fanout->dequeued;
+    subscriber->position = max_u64(subscriber->position, fanout->dequeued);
+    return moves;
+}
+
 /* ---- Housekeeping ---------------------------------------------------------------------------- */
 
 void fanout_sweep(struct fanout *fanout, uint64_t before_ms)
 {
+    lag_sweep(fanout);
     while (!list_is_empty(&fanout->idle)) {
         struct feed *feed = container_of(fanout->idle.next, struct feed, idle);
         if (feed->idle_since_ms > before_ms) {

@@ -16,6 +16,8 @@
  *   - A visit is optimistic: the cursor moves at once, and moves back if the send fell short.
  *   - A subscriber that does not keep up (blocked, held, resuming) is visited by itself through the
  *     ready list, from the feed's window if that still reaches back to it, else from history.
+ *   - How far it may be behind is the channel's lag rule (core/lag.h): looked at when it is
+ * visited, and, as a blocked one is not, in sweeps.
  *
  * Ownership: owns its feeds; subscribers belong to their connections. One thread: the shard's.
  */
@@ -24,6 +26,7 @@
 
 #include <sys/types.h>
 
+#include "core/profile.h"
 #include "core/queue.h"
 #include "core/sequencer.h"
 #include "core/subscriber.h"
@@ -33,12 +36,13 @@ extern "C" {
 #endif
 
 enum {
-    /* Sends of one turn: one submission's worth; also the tokens given to `send` are below this. */
+    /* The most sends of one turn: the tokens given to `send` are below this. */
     FANOUT_SENDS_MAX = 1024,
-    /* Of them, at most this many to those who do not keep up, and first: neither side starves. */
-    FANOUT_READY_MAX = FANOUT_SENDS_MAX / 4,
+    /* Of a turn's sends, at most one in so many go to those who do not keep up, and go first:
+     * neither side starves. */
+    FANOUT_READY_SHARE = 4,
     /* Members looked at in one turn, so that a large feed at rest does not hold the loop up. */
-    FANOUT_VISITS_MAX = 16 * FANOUT_SENDS_MAX,
+    FANOUT_VISITS_MAX = 2048,
     FANOUT_TAKE_MAX = 4096,
     /* What one send may carry; a single larger frame goes alone. */
     FANOUT_BATCH_FRAMES_MAX = 512,
@@ -46,12 +50,12 @@ enum {
     /* Copies made in one turn. */
     FANOUT_ARENA_BYTES = 1024 * 1024,
     FANOUT_CACHE_SIZE = 64,
+    /* Blocked subscribers looked at in one sweep. */
+    FANOUT_BLOCKED_MAX = 1024,
 };
 
-/* What one turn may cost: the numbers above. In the simulator smaller, to run out. */
+/* What one turn may cost besides sends: the numbers above. In the simulator smaller, to run out. */
 struct fanout_limits {
-    uint32_t sends;
-    uint32_t ready;
     uint32_t visits;
     uint32_t take;
     uint32_t batch_frames;
@@ -72,6 +76,11 @@ struct fanout_handler {
      */
     void (*lapped)(void *owner, struct subscriber *subscriber, uint64_t requested,
                    uint64_t available);
+    /*
+     * It is further behind than it may be. LAG_SKIP: fanout_skip, and tell the client.
+     * LAG_DISCONNECT: let it go.
+     */
+    void (*lagging)(void *owner, struct subscriber *subscriber, enum lag_policy policy);
     /* The connection is broken: -errno. The owner leaves. */
     void (*failed)(void *owner, struct subscriber *subscriber, int error);
 };
@@ -85,6 +94,7 @@ struct fanout_stats {
     uint64_t lapped;
     uint64_t history_reads;
     uint64_t passes;
+    uint64_t behind; /* subscribers that are behind just now */
 };
 
 struct fanout_batch;
@@ -98,7 +108,9 @@ struct fanout {
     unsigned shard;
     uint64_t behind_bytes_max; /* what a feed keeps for those who are behind */
     struct fanout_limits limits;
+    uint32_t sends_max; /* of one turn; see fanout_set_sends_max */
     struct feed *broadcast;
+    uint64_t wall_ms;  /* Unix; the owner's to set before a run: lags are measured against it */
     uint64_t dequeued; /* every event up to here that concerns this shard is in its feed */
     uint32_t turn;
     uint32_t send_count;
@@ -107,6 +119,7 @@ struct fanout {
     struct list idle;    /* feeds without members */
     struct list retired; /* detached feeds that the queue may still mention */
     struct list ready;   /* subscribers due for a visit */
+    struct list blocked; /* subscribers whose sockets are full */
     struct fanout_delivery *deliveries; /* of this turn; the token is the index */
     struct fanout_batch **cache;
     char *arena;
@@ -114,12 +127,19 @@ struct fanout {
     struct fanout_batch *history_batches; /* of this turn: they hold references */
     struct frame **read_frames;
     struct fanout_stats stats;
+    struct profile *profile; /* on loan from the owner, who may set it after fanout_init; or NULL */
 };
 
 /* 0 or -ENOMEM. */
 int fanout_init(struct fanout *fanout, struct sequencer *sequencer, struct queue *queue,
                 unsigned shard, uint64_t behind_bytes_max);
 void fanout_set_handler(struct fanout *fanout, const struct fanout_handler *handler, void *owner);
+/*
+ * How many sends a turn makes before it looks at what has come in meanwhile: 1 to FANOUT_SENDS_MAX,
+ * which it is at first. Few make events that follow one another closely share their sends; many
+ * make turns rarer.
+ */
+void fanout_set_sends_max(struct fanout *fanout, uint32_t sends_max);
 /* No subscriber may be left. */
 void fanout_fini(struct fanout *fanout);
 
@@ -151,11 +171,29 @@ void fanout_hold(struct fanout *fanout, struct subscriber *subscriber);
 void fanout_release(struct fanout *fanout, struct subscriber *subscriber);
 void fanout_writable(struct fanout *fanout, struct subscriber *subscriber);
 
+/* Goes on with what comes from now on, held; not in the middle of an event. */
+void fanout_skip(struct fanout *fanout, struct subscriber *subscriber);
+
 /* True if nothing is under way or due to this subscriber: other bytes may be sent between events.
  */
 bool fanout_is_quiet(const struct fanout *fanout, const struct subscriber *subscriber);
 
-/* Housekeeping: feeds that nobody has used since `before_ms` are given back. */
+/*
+ * Moves the position of a quiet subscriber to the newest event of the hub that the shard knows of.
+ * False if it is there.
+ */
+bool fanout_move_on(const struct fanout *fanout, struct subscriber *subscriber);
+
+/*
+ * How far the newest event of its channels is ahead of the subscriber, in the hub's order: 0 if it
+ * has been sent everything, and at least as many as the events that it has not been sent.
+ */
+uint64_t fanout_behind(const struct fanout *fanout, const struct subscriber *subscriber);
+
+/*
+ * Housekeeping: feeds that nobody has used since `before_ms` are given back, and some of the
+ * blocked are looked at.
+ */
 void fanout_sweep(struct fanout *fanout, uint64_t before_ms);
 
 #ifdef __cplusplus

@@ -15,6 +15,7 @@ struct feed *feed_new(struct channel *channel, unsigned shard, uint64_t base)
         feed->base = base;
         feed->head = base;
         feed->passed = base;
+        feed->settled = base;
         feed->pass_head = base;
     }
     return feed;
@@ -135,6 +136,7 @@ void feed_skip(struct feed *feed, struct frame *frame)
 {
     CHECK(feed->window.count == 0);
     feed->head = frame->sequence;
+    feed->head_bytes = frame->published_bytes + frame_size(frame);
     feed->base = frame->sequence;
     feed_release_bytes(feed, frame_size(frame));
     frame_unref(frame);
@@ -145,6 +147,7 @@ void feed_append(struct feed *feed, struct frame *frame)
     struct feed_window *window = &feed->window;
     CHECK(frame->sequence > feed->head);
     feed->head = frame->sequence;
+    feed->head_bytes = frame->published_bytes + frame_size(frame);
     int r = 0;
     if (window->count == window->capacity) {
         r = feed_window_grow(feed);

@@ -25,6 +25,7 @@ extern "C" {
 #endif
 
 struct channel;
+struct lag_limits;
 struct subscriber;
 
 struct feed_entry {
@@ -46,13 +47,16 @@ struct feed {
     struct channel *channel;
     uint64_t pushed_bytes;
     uint16_t shard;
+    const struct lag_limits *lag; /* the channel's, never changed */
     /* Written by the shard, read by the sequencer: bytes that no pass will need again. */
     uint64_t released_bytes;
 
     /* The shard's. */
     uint64_t base;
     uint64_t head;
-    uint64_t passed; /* every member that keeps up is at or above this */
+    uint64_t head_bytes; /* what the channel has published up to there, in frame_size */
+    uint64_t passed;     /* every member that keeps up is at or above this */
+    uint64_t settled;    /* ... and the sends up to here are final */
     struct feed_window window;
     struct subscriber **members;
     uint32_t member_count;

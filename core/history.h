@@ -25,13 +25,6 @@ struct history_limits {
     uint64_t age_ms_max;
 };
 
-/* Other limits for the public channels of a name, or of all names that begin so. */
-struct history_rule {
-    struct span prefix;
-    bool is_whole; /* `prefix` is the whole name */
-    struct history_limits limits;
-};
-
 struct history {
     struct frame **ring;
     uint32_t capacity; /* a power of two, or 0 */

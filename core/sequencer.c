@@ -4,10 +4,30 @@
 
 #include "core/base/memory.h"
 #include "core/feed.h"
+#include "core/profile.h"
+
+/* Of channels that no rule names. */
+static const struct lag_limits lag_unlimited = {.policy = LAG_CATCH_UP};
 
 static void sequencer_lock(struct sequencer *sequencer)
 {
     CHECK(pthread_mutex_lock(&sequencer->mutex) == 0);
+}
+
+/* The same; tells how long that took if it was held. */
+static uint64_t sequencer_lock_timed(struct sequencer *sequencer)
+{
+    uint64_t (*clock_ns)(void) = sequencer->options.clock_ns;
+    if (!PROFILE_IS_ON || clock_ns == NULL) {
+        sequencer_lock(sequencer);
+        return 0;
+    }
+    if (pthread_mutex_trylock(&sequencer->mutex) == 0) {
+        return 0;
+    }
+    uint64_t began_ns = clock_ns();
+    sequencer_lock(sequencer);
+    return clock_ns() - began_ns;
 }
 
 static void sequencer_unlock(struct sequencer *sequencer)
@@ -48,6 +68,7 @@ int sequencer_init(struct sequencer *sequencer, const struct sequencer_options *
         return -ENOMEM;
     }
     sequencer->broadcast->limits = &sequencer->options.history;
+    sequencer->broadcast->lag = &lag_unlimited;
     return 0;
 }
 
@@ -146,17 +167,23 @@ static void tombstone_write(struct sequencer *sequencer, uint64_t hash, uint64_t
 static const struct history_limits *limits_of(const struct sequencer *sequencer,
                                               struct channel_name name)
 {
-    for (unsigned i = 0; name.kind == CHANNEL_PUBLIC && i < sequencer->options.history_rule_count;
-         i++) {
-        const struct history_rule *rule = &sequencer->options.history_rules[i];
-        size_t len = rule->prefix.len;
-        if (rule->is_whole
-                ? span_equal(rule->prefix, name.name)
-                : name.name.len >= len && memcmp(name.name.bytes, rule->prefix.bytes, len) == 0) {
-            return &rule->limits;
+    for (unsigned i = 0; i < sequencer->options.history_rule_count; i++) {
+        if (channel_pattern_fits(&sequencer->options.history_rules[i].pattern, name)) {
+            return &sequencer->options.history_rules[i].limits;
         }
     }
     return &sequencer->options.history;
+}
+
+/* How far its subscribers may be behind. */
+static const struct lag_limits *lag_of(const struct sequencer *sequencer, struct channel_name name)
+{
+    for (unsigned i = 0; i < sequencer->options.lag_rule_count; i++) {
+        if (channel_pattern_fits(&sequencer->options.lag_rules[i].pattern, name)) {
+            return &sequencer->options.lag_rules[i].limits;
+        }
+    }
+    return &lag_unlimited;
 }
 
 static struct channel *channel_make(struct sequencer *sequencer, struct channel_name name,
@@ -166,6 +193,7 @@ static struct channel *channel_make(struct sequencer *sequencer, struct channel_
         channel_new(name, sequencer->options.shard_count, tombstone_read(sequencer, hash));
     if (channel != NULL) {
         channel->limits = limits_of(sequencer, name);
+        channel->lag = lag_of(sequencer, name);
         table_add(&sequencer->channels, &channel->node, hash);
     }
     return channel;
@@ -349,6 +377,8 @@ static void commit_one(struct sequencer *sequencer, struct publication *publicat
         return;
     }
     channel->published++;
+    frame->published_bytes = channel->published_bytes;
+    channel->published_bytes += frame_size(frame);
     channel->last_used_ms = commit->now_ms;
     if (channel->feed_count > 0) {
         push_to_shards(sequencer, channel, frame, commit->shards);
@@ -364,6 +394,20 @@ static void commit_one(struct sequencer *sequencer, struct publication *publicat
         frame->next = commit->released;
         commit->released = frame;
     }
+}
+
+/*
+ * The moment from which the shards may see the events. Nobody asks for that of events that nobody
+ * hears, so the clock is not read for them.
+ */
+static void stamp_time(const struct sequencer *sequencer, struct publication *publications,
+                       unsigned count)
+{
+    uint64_t now_ns = sequencer->options.clock_ns();
+    for (unsigned i = 0; i < count; i++) {
+        publications[i].frame->sequenced_ns = now_ns;
+    }
+    publications[0].sequenced_ns = now_ns;
 }
 
 static void publish_queues(struct sequencer *sequencer, const struct shard_set *shards)
@@ -413,13 +457,18 @@ enum publish_outcome sequencer_publish(struct sequencer *sequencer,
     }
     struct commit commit = {.now_ms = now_ms, .shards = ret_shards};
     enum publish_outcome outcome = PUBLISH_DONE;
-    sequencer_lock(sequencer);
+    uint64_t waited_ns = sequencer_lock_timed(sequencer);
     for (unsigned i = 0; i < count && outcome == PUBLISH_DONE; i++) {
         outcome = admit_one(sequencer, &publications[i], needed, &admissions[i]);
     }
     if (outcome == PUBLISH_DONE) {
         for (unsigned i = 0; i < count; i++) {
             commit_one(sequencer, &publications[i], &admissions[i], &commit);
+        }
+        if (PROFILE_IS_ON && sequencer->options.clock_ns != NULL &&
+            !shard_set_is_empty(ret_shards)) {
+            stamp_time(sequencer, publications, count);
+            publications[0].waited_ns = waited_ns;
         }
         publish_queues(sequencer, ret_shards);
         sequencer_evict(sequencer, &commit.released);
@@ -456,6 +505,7 @@ static enum subscribe_outcome feed_obtain(struct sequencer *sequencer, unsigned 
         if (feed == NULL) {
             return SUBSCRIBE_NO_MEMORY;
         }
+        feed->lag = channel->lag;
         channel->feeds[shard] = feed;
         channel->feed_count++;
     }

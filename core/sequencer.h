@@ -25,6 +25,7 @@
 
 #include "core/base/hash.h"
 #include "core/channel.h"
+#include "core/lag.h"
 #include "core/queue.h"
 
 #ifdef __cplusplus
@@ -39,15 +40,24 @@ enum {
     SEQUENCER_TOMBSTONE_COUNT = 1 << 16,
 };
 
+/* Other limits for the channels of a pattern. */
+struct history_rule {
+    struct channel_pattern pattern;
+    struct history_limits limits;
+};
+
 struct sequencer_options {
     unsigned shard_count;
     uint64_t epoch;
     struct hash_key hash_key;
+    uint64_t (*clock_ns)(void); /* monotonic, for the profile; NULL: no times are wanted */
     uint64_t channel_count_max;
     uint64_t channel_idle_ms;
     struct history_limits history;            /* of a channel that no rule names */
     const struct history_rule *history_rules; /* the first that fits counts; on loan for good */
     unsigned history_rule_count;
+    const struct lag_rule *lag_rules; /* likewise */
+    unsigned lag_rule_count;
     uint64_t history_total_bytes_max; /* of all channels together */
     uint64_t feed_bytes_max;  /* events of one channel under way to one shard's subscribers */
     uint64_t queue_bytes_max; /* events under way to one shard */
@@ -85,6 +95,15 @@ static inline bool shard_set_has(const struct shard_set *set, unsigned shard)
     return (set->bits[shard / 64] >> (shard % 64) & 1) != 0;
 }
 
+static inline bool shard_set_is_empty(const struct shard_set *set)
+{
+    uint64_t any = 0;
+    for (unsigned i = 0; i < SHARD_COUNT_MAX / 64; i++) {
+        any |= set->bits[i];
+    }
+    return any == 0;
+}
+
 int sequencer_init(struct sequencer *sequencer, const struct sequencer_options *options);
 /* All feeds must be detached. */
 void sequencer_fini(struct sequencer *sequencer);
@@ -102,6 +121,9 @@ struct publication {
     /* Set when published: */
     uint64_t sequence;
     uint64_t subscribers;
+    /* Of the first of a batch, with a clock and if anybody hears one of them; else 0: */
+    uint64_t sequenced_ns; /* when the shards could see them */
+    uint64_t waited_ns;    /* for the sequencer's lock */
 };
 
 enum publish_outcome {

@@ -40,6 +40,7 @@ struct subscriber {
      * read with holes: what the quiet channels still retain is sent all the same.
      */
     uint64_t complete_after;
+    uint64_t joined;       /* the newest event when it did; see core/lag.h */
     struct frame *partial; /* a reference */
     uint32_t partial_sent;
     uint32_t turn; /* the fan-out turn of its last send */
@@ -47,7 +48,7 @@ struct subscriber {
     uint8_t view; /* enum frame_view */
     uint16_t channel_count;
     uint32_t broadcast_index; /* in the broadcast feed's members */
-    /* Linked while it is due for a visit of its own, outside the passes. */
+    /* Linked while it is due for a visit of its own, outside the passes, and while blocked. */
     struct list ready;
     struct membership only;  /* of a subscriber of one channel */
     struct membership *many; /* channel_count of them; NULL for one channel or none */

@@ -1,8 +1,11 @@
 #include "hub/access.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 
 #include "hub/response.h"
+#include "hub/transport.h"
+#include "proto/http_char.h"
 
 enum { ORIGIN_LEN_MAX = 255 };
 
@@ -66,7 +69,7 @@ static bool call_is_local(const struct call *call)
         return false;
     }
     return (call->connection->flags & CONNECTION_LOCAL_SOCKET) != 0 ||
-           address_is_local(&call->connection->address);
+           address_is_local(connection_address(call->connection));
 }
 
 /* "http://host:port" against the Host that the request was sent to. */
@@ -160,13 +163,33 @@ static bool bearer_token(struct span authorization, struct span *ret_token)
     return true;
 }
 
-bool access_may_publish(struct call *call)
+/* 401 with what RFC 6750, section 3 asks for. */
+__attribute__((format(printf, 3, 4))) static void refuse_token(struct call *call, const char *error,
+                                                               const char *format, ...)
+{
+    char headers[128];
+    char detail[320];
+    va_list arguments;
+    int len =
+        snprintf(headers, sizeof(headers), "WWW-Authenticate: Bearer realm=\"spate\"%s\r\n", error);
+    va_start(arguments, format);
+    vsnprintf(detail, sizeof(detail), format, arguments);
+    va_end(arguments);
+    response_problem_with(call, 401, span_make(headers, (size_t)len), detail);
+}
+
+/* `what` is what needs a token, as the first word of a sentence. */
+static bool access_check(struct call *call, const char *what)
 {
     if (origin_is_foreign(call)) {
         response_problem(call, 403,
-                         "Publishing from a page of another origin is not allowed. "
-                         "Allow the origin with --cors-origin.");
+                         "%s from a page of another origin is not allowed. "
+                         "Allow the origin with --cors-origin.",
+                         what);
         return false;
+    }
+    if (transport_knows_peer(call->connection)) {
+        return true;
     }
     if (call->config->tokens.count == 0) {
         bool is_socket = (call->connection->flags & CONNECTION_LOCAL_SOCKET) != 0;
@@ -177,49 +200,82 @@ bool access_may_publish(struct call *call)
         if (call_is_local(call) && !is_socket && from_page &&
             !host_is_loopback(call->request->host)) {
             response_problem(call, 403,
-                             "Without a publish token, publish to localhost or 127.0.0.1 by that "
-                             "name: a page elsewhere could give this machine another one.");
+                             "%s without a publish token works at localhost or 127.0.0.1 by that "
+                             "name: a page elsewhere could give this machine another one.",
+                             what);
             return false;
         }
         if (call_is_local(call)) {
             return true;
         }
-        response_problem_with(
-            call, 401, span_of("WWW-Authenticate: Bearer realm=\"spate\"\r\n"),
-            "This hub has no publish token, so publishing works from its own machine only "
-            "(protected mode). Set AUTH_TOKEN or --publish-token-file to publish from elsewhere.");
+        refuse_token(call, "",
+                     "%s works from the hub's own machine only, as it has no publish token "
+                     "(protected mode). Set AUTH_TOKEN or --publish-token-file to do so from "
+                     "elsewhere.",
+                     what);
         return false;
     }
     struct span token;
     if (!bearer_token(call_field(call, "Authorization"), &token)) {
-        response_problem_with(call, 401, span_of("WWW-Authenticate: Bearer realm=\"spate\"\r\n"),
-                              "Publishing needs the header Authorization: Bearer <token>.");
+        refuse_token(call, "", "%s needs the header Authorization: Bearer <token>.", what);
         return false;
     }
     if (!token_is_valid(call, token)) {
-        response_problem_with(
-            call, 401,
-            span_of("WWW-Authenticate: Bearer realm=\"spate\", error=\"invalid_token\"\r\n"),
-            "The publish token is wrong.");
+        refuse_token(call, ", error=\"invalid_token\"", "The publish token is wrong.");
         return false;
     }
     return true;
 }
 
+/*
+ * Of the fields that a preflight asks for, those of a CloudEvent: extensions may have any name, so
+ * no list has them all. Writes a terminated list that begins with a comma, as far as there is room.
+ */
+static void cloudevent_fields_write(struct span wanted, char *out, size_t size)
+{
+    size_t len = 0;
+    while (wanted.len > 0) {
+        const char *comma = memchr(wanted.bytes, ',', wanted.len);
+        size_t item_len = comma == NULL ? wanted.len : (size_t)(comma - wanted.bytes);
+        struct span item = http_char_trim(span_make(wanted.bytes, item_len));
+        if (item.len > 3 && span_is_nocase(span_make(item.bytes, 3), "ce-") &&
+            http_char_run(item.bytes, item.len, HTTP_CHAR_TOKEN) == item.len &&
+            len + item.len + 3 <= size) {
+            len += (size_t)snprintf(out + len, size - len, ", %.*s", (int)item.len, item.bytes);
+        }
+        size_t used = min_size(item_len + 1, wanted.len);
+        wanted = span_make(wanted.bytes + used, wanted.len - used);
+    }
+    out[len] = '\0';
+}
+
+bool access_may_publish(struct call *call)
+{
+    return access_check(call, "Publishing");
+}
+
+bool access_may_watch(struct call *call)
+{
+    return access_check(call, "Watching the hub");
+}
+
 void access_answer_options(struct call *call, const char *methods)
 {
+    char fields[CALL_HEADERS_MAX / 2];
     char headers[CALL_HEADERS_MAX];
     struct span wanted = call_field(call, "Access-Control-Request-Method");
     int len = snprintf(headers, sizeof(headers), "Allow: %s, OPTIONS\r\n", methods);
     struct span origin = call_field(call, "Origin");
     if (wanted.len > 0 && origin.len > 0) {
         bool may_publish = call->config->publish_from_any_origin || origin_is_listed(call, origin);
+        cloudevent_fields_write(call_field(call, "Access-Control-Request-Headers"), fields,
+                                sizeof(fields));
         len += snprintf(headers + len, sizeof(headers) - (size_t)len,
                         "Access-Control-Allow-Methods: %s\r\n"
                         "Access-Control-Allow-Headers: Authorization, Content-Type, "
-                        "Idempotency-Key, Last-Event-ID, Cache-Control\r\n"
+                        "Idempotency-Key, Last-Event-ID, Cache-Control%s\r\n"
                         "Access-Control-Max-Age: 86400\r\n",
-                        may_publish ? methods : "GET, HEAD");
+                        may_publish ? methods : "GET, HEAD", fields);
     }
     CHECK(len > 0 && (size_t)len < sizeof(headers));
     response_send(call,

@@ -28,6 +28,9 @@ void access_set_cors(struct call *call);
 /* Whether the caller may publish; otherwise the refusal has been sent. */
 bool access_may_publish(struct call *call);
 
+/* Whether it may subscribe to what the hub says of itself and of others: by the same rules. */
+bool access_may_watch(struct call *call);
+
 /* Answers an OPTIONS request; `methods` is what the route allows, such as "GET, HEAD". */
 void access_answer_options(struct call *call, const char *methods);
 

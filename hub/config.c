@@ -108,6 +108,10 @@ static int flag_read(struct loading *loading, int left, char **arguments)
         value_give(loading, option, CONFIG_SOURCE_FLAG, name, span_of(equals + 1));
         return 1;
     }
+    if ((option->flags & CONFIG_SWITCH) != 0) {
+        value_give(loading, option, CONFIG_SOURCE_FLAG, name, span_of("on"));
+        return 1;
+    }
     if (left < 2) {
         problem(loading, name, "needs a value");
         return 1;
@@ -139,6 +143,12 @@ static bool variable_is_of_a_service(struct span name, const char *value)
            strncmp(value, "udp://", 6) == 0;
 }
 
+/* What spatectl reads may be set for the whole machine. */
+static bool variable_is_of_a_tool(struct span name)
+{
+    return span_is(name, "SPATE_URL") || span_is(name, "SPATE_TOKEN");
+}
+
 static void variable_read(struct loading *loading, struct span name, const char *value)
 {
     uint32_t count;
@@ -151,7 +161,7 @@ static void variable_read(struct loading *loading, struct span name, const char 
             return;
         }
     }
-    if (!variable_is_of_a_service(name, value)) {
+    if (!variable_is_of_a_service(name, value) && !variable_is_of_a_tool(name)) {
         loading->bad = true;
         buffer_append_span(loading->message, name);
         buffer_append_string(loading->message, ": unknown variable");
@@ -254,6 +264,24 @@ static void cpus_derive(struct loading *loading)
     CHECK(wrong == NULL); /* the table checked it */
 }
 
+static void tls_check(struct loading *loading)
+{
+    const struct config *config = loading->config;
+    bool wanted = false;
+    for (uint32_t i = 0; i < config->listen.count; i++) {
+        wanted |= config_listen_is_tls(config->listen.items[i]);
+    }
+    if (config->tls_self_signed != 0 && is_given(config->tls_certificate)) {
+        problem(loading, "tls_self_signed", "is set beside tls_certificate; keep one");
+    } else if (wanted && config->tls_self_signed == 0 && !is_given(config->tls_certificate)) {
+        problem(loading, "listen",
+                "a tls: address needs tls_certificate, or for development tls_self_signed");
+    }
+    if (is_given(config->tls_key) && !is_given(config->tls_certificate)) {
+        problem(loading, "tls_key", "needs tls_certificate");
+    }
+}
+
 /* Relations between options, looked at once all of them are legal by themselves. */
 static void relations_check(struct loading *loading)
 {
@@ -269,6 +297,7 @@ static void relations_check(struct loading *loading)
     if (config->history_bytes > config->history_total_bytes) {
         problem(loading, "history_bytes", "must not be above history_total_bytes");
     }
+    tls_check(loading);
     config->publish_from_any_origin = false;
     for (uint32_t i = 0; i < config->cors_origin.count; i++) {
         if (strcmp(config->cors_origin.items[i], "*") == 0) {

@@ -31,6 +31,7 @@
 
 #include "core/base/base.h"
 #include "core/base/buffer.h"
+#include "core/lag.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -64,6 +65,20 @@ struct config_history_rule {
     uint64_t seconds;
 };
 
+/* One item of `lag_rule`; the pattern points into that item. */
+struct config_lag_rule {
+    struct span pattern; /* as above */
+    enum lag_policy policy;
+    uint64_t bytes;   /* 0: no limit */
+    uint64_t seconds; /* 0: no limit */
+};
+
+/* One item of `cloudevent_rule`; the pattern points into that item. */
+struct config_cloudevent_rule {
+    struct span pattern; /* as above */
+    bool is_data_only;
+};
+
 enum config_source {
     CONFIG_SOURCE_DEFAULT,
     CONFIG_SOURCE_FILE,
@@ -91,6 +106,11 @@ struct config {
     struct config_list cors_origin;
     struct config_list alias; /* "/path=channel"; see aliases */
 
+    char *tls_certificate; /* path of a PEM file, or "" */
+    char *tls_key;         /* the same; "": the key is in the certificate's file */
+    char *tls_client_ca;   /* the same: who may publish with a certificate */
+    uint32_t tls_self_signed;
+
     uint32_t log_level;  /* enum log_level */
     uint32_t log_format; /* enum log_format */
 
@@ -105,6 +125,7 @@ struct config {
     uint32_t channels_max;
     uint32_t channel_idle_seconds;
     uint32_t subscriptions_max; /* channels of one connection */
+    uint32_t http2_streams_max; /* of one connection */
     uint32_t name_bytes_max;
     uint32_t batch_count_max;
     uint32_t idempotency_seconds;
@@ -112,13 +133,16 @@ struct config {
 
     /* Streams and their history. */
     uint32_t heartbeat_seconds;
-    uint32_t retry_ms;      /* the mean of the jittered `retry:` */
-    uint32_t history_count; /* events of one channel */
-    uint64_t history_bytes; /* of one channel */
+    uint32_t stream_seconds_max; /* 0: a stream may last as long as it likes */
+    uint32_t retry_ms;           /* the mean of the jittered `retry:` */
+    uint32_t history_count;      /* events of one channel */
+    uint64_t history_bytes;      /* of one channel */
     uint32_t history_seconds;
     uint64_t history_total_bytes;    /* of all channels */
     struct config_list history_rule; /* "pattern=count/bytes/seconds" */
+    struct config_list lag_rule;     /* "pattern=policy/bytes/seconds" */
     uint64_t lag_bytes_max;
+    struct config_list cloudevent_rule; /* "pattern=event" or "pattern=data" */
 
     /* The kernel's side. */
     uint32_t queue_length; /* of a shard's queue; a power of two */
@@ -128,6 +152,7 @@ struct config {
     uint32_t tcp_keepalive_count;
     uint32_t user_timeout_seconds; /* 0: leave to the kernel */
     uint32_t send_buffer_bytes;    /* 0: leave to the kernel */
+    uint32_t unsent_bytes_max;     /* 0: as much as the send buffer holds */
 
     /* Derived from the above once all places have been read. */
     struct config_list tokens;    /* secrets; none: protected mode */

@@ -16,6 +16,8 @@ static_assert(LOG_LEVEL_DEBUG == 0 && LOG_LEVEL_INFO == 1 && LOG_LEVEL_WARN == 2
 static const char *const log_format_words[] = {"logfmt", "json", NULL};
 static_assert(LOG_FORMAT_LOGFMT == 0 && LOG_FORMAT_JSON == 1, "order of log_format_words");
 
+static const char *const switch_words[] = {"off", "on", NULL};
+
 #define FIELD(field)                                                                               \
     .offset = (uint32_t)offsetof(struct config, field),                                            \
     .field_size = (uint32_t)sizeof(((struct config *)NULL)->field)
@@ -51,7 +53,8 @@ static const struct config_option options[] = {
      .initial = "127.0.0.1:8080",
      .value_name = "ADDR:PORT",
      .check = config_check_listen,
-     .help = "Where to listen: 0.0.0.0:8080, [::1]:8080, *:8080 or unix:/path",
+     .help = "Where to listen: 0.0.0.0:8080, [::1]:8080, *:8080 or unix:/path; tls: before an "
+             "address for HTTPS",
      FIELD(listen)},
     {.name = "shards",
      .kind = CONFIG_KIND_COUNT,
@@ -112,6 +115,37 @@ static const struct config_option options[] = {
      .help = "Another path that subscribes to a channel; giving one replaces the default four",
      FIELD(alias)},
 
+    {.group = "TLS, on addresses that begin with tls:",
+     .name = "tls_certificate",
+     .kind = CONFIG_KIND_TEXT,
+     .flags = CONFIG_RELOADS,
+     .initial = "",
+     .value_name = "FILE",
+     .help = "PEM file with the server's certificate and its chain; read again at SIGHUP",
+     FIELD(tls_certificate)},
+    {.name = "tls_key",
+     .kind = CONFIG_KIND_TEXT,
+     .flags = CONFIG_RELOADS,
+     .initial = "",
+     .value_name = "FILE",
+     .help = "PEM file with its private key, if that is not in the same file",
+     FIELD(tls_key)},
+    {.name = "tls_client_ca",
+     .kind = CONFIG_KIND_TEXT,
+     .flags = CONFIG_RELOADS,
+     .initial = "",
+     .value_name = "FILE",
+     .help = "PEM file with authorities: whoever shows a certificate of theirs may publish "
+             "without a token. Nobody needs one to subscribe",
+     FIELD(tls_client_ca)},
+    {.name = "tls_self_signed",
+     .kind = CONFIG_KIND_CHOICE,
+     .flags = CONFIG_SWITCH,
+     .initial = "off",
+     .words = switch_words,
+     .help = "Make a certificate for localhost at start; for development",
+     FIELD(tls_self_signed)},
+
     {.group = "Logging",
      .name = "log_level",
      .kind = CONFIG_KIND_CHOICE,
@@ -141,6 +175,10 @@ static const struct config_option options[] = {
      FIELD(heartbeat_seconds)},
     NUMBER(retry_ms, CONFIG_KIND_MILLISECONDS, CONFIG_RELOADS, "3000", 1, 3600000, "MS",
            "Mean of the reconnection time told to clients; each gets its own, so that they spread"),
+    SECONDS(
+        stream_seconds_max, CONFIG_RELOADS, "0", 0, YEAR,
+        "A stream is ended at this age, or up to a quarter earlier so that not all come back at "
+        "once; 0 is never"),
     COUNT(history_count, 0, "1000", 0, 100000000,
           "Events kept per channel for those who reconnect"),
     BYTES(history_bytes, 0, "1MiB", 0, 64 * GIB, "Bytes kept per channel"),
@@ -155,8 +193,28 @@ static const struct config_option options[] = {
      .help = "What the channels of a name keep instead, such as chat.*=100/1MiB/1h; the first rule "
              "that fits counts, and 0/0/0 keeps nothing",
      FIELD(history_rule)},
+    {.name = "lag_rule",
+     .kind = CONFIG_KIND_MAP,
+     .initial = "",
+     .value_name = "NAME=POLICY/BYTES/AGE",
+     .check = config_check_lag_rule,
+     .help =
+         "How far a subscriber may be behind in the channels of a name, in bytes and in time (0: "
+         "no limit), and what then happens: skip to the newest event, or disconnect. "
+         "NAME=catch-up sets no limit, as is the default; the first rule that fits counts",
+     FIELD(lag_rule)},
     BYTES(lag_bytes_max, 0, "1MiB", 4 * KIB, 64 * GIB,
-          "Bytes that a shard keeps of a channel for subscribers that are behind"),
+          "Bytes of a channel that a shard keeps at hand for subscribers that are behind; those "
+          "further behind read the history"),
+    {.name = "cloudevent_rule",
+     .kind = CONFIG_KIND_MAP,
+     .flags = CONFIG_RELOADS,
+     .initial = "",
+     .value_name = "NAME=FORM",
+     .check = config_check_cloudevent_rule,
+     .help = "What the subscribers of the channels of a name get of a CloudEvent: event, all of it "
+             "as JSON, or data alone, such as chat.*=data; the first rule that fits counts",
+     FIELD(cloudevent_rule)},
 
     {.group = "Limits",
      .name = "connections_max",
@@ -172,6 +230,8 @@ static const struct config_option options[] = {
     SECONDS(channel_idle_seconds, 0, "60", 1, YEAR,
             "A channel without subscribers and history is forgotten after this long"),
     COUNT(subscriptions_max, CONFIG_RELOADS, "128", 1, 1024, "Channels of one connection"),
+    COUNT(http2_streams_max, CONFIG_RELOADS, "1000", 1, 1000000,
+          "Streams and requests at a time on one connection of HTTP/2"),
     COUNT(name_bytes_max, CONFIG_RELOADS, "255", 1, 255, "Length of a channel's or client's name"),
     BYTES(head_bytes_max, 0, "16KiB", KIB, MIB, "Size of a request head"),
     BYTES(body_bytes_max, CONFIG_RELOADS, "1MiB", 1, 256 * MIB, "Size of a request body"),
@@ -200,13 +260,18 @@ static const struct config_option options[] = {
     SECONDS(tcp_keepalive_idle_seconds, 0, "60", 1, 32767,
             "Silence before the kernel probes a peer"),
     SECONDS(tcp_keepalive_interval_seconds, 0, "10", 1, 32767, "Time between its probes"),
-    COUNT(tcp_keepalive_count, 0, "6", 1, 127, "Unanswered probes that end a connection"),
+    COUNT(tcp_keepalive_count, 0, "6", 1, 127,
+          "Unanswered probes that end a connection; with user_timeout_seconds that time counts "
+          "instead"),
     SECONDS(user_timeout_seconds, 0, "120", 0, DAY,
             "Time that sent bytes may stay unacknowledged; 0 leaves it to the kernel"),
     /* The kernel's own limit is megabytes for each client that has stopped reading. */
     BYTES(send_buffer_bytes, 0, "64KiB", 0, GIB,
           "Send buffer of a connection: what a client that does not read can hold of the kernel's "
           "memory; 0 leaves it to the kernel"),
+    /* What is in the buffer but not on the wire can be neither skipped nor merged any more. */
+    BYTES(unsent_bytes_max, 0, "16KiB", 0, GIB,
+          "Of the send buffer, bytes that may wait there before they are sent; 0 is all of it"),
 
     {.group = "Instead of running",
      .name = "check_config",
@@ -431,6 +496,8 @@ void config_help_print(struct buffer *text)
               "      for the world: a token to publish, one web site to read\n"
               "  spate --config /etc/spate.yaml --check-config\n"
               "      what would run, and from where each value comes\n"
+              "  spate --listen tls:127.0.0.1:8443 --tls-self-signed\n"
+              "      HTTPS with a certificate made at start, for trying it out\n"
               "  curl -N http://127.0.0.1:8080/sse/news &\n"
               "  curl http://127.0.0.1:8080/publish/news -H 'Content-Type: text/plain' -d hello\n"
               "      a subscriber, and an event for it\n"

@@ -36,6 +36,7 @@ enum {
     CONFIG_RELOADS = 1 << 1, /* SIGHUP may change it */
     CONFIG_POWER_OF_TWO = 1 << 2,
     CONFIG_NOT_EMPTY = 1 << 3, /* a list that needs an item */
+    CONFIG_SWITCH = 1 << 4,    /* a choice of off and on: the flag alone means on */
 };
 
 struct config_option {

@@ -387,10 +387,16 @@ void config_value_print(const struct config *config, const struct config_option 
     }
 }
 
+bool config_listen_is_tls(const char *text)
+{
+    return strncmp(text, "tls:", CONFIG_LISTEN_TLS_LEN) == 0;
+}
+
 const char *config_check_listen(const char *text)
 {
     struct listener_address address;
     const char *problem = NULL;
+    text += config_listen_is_tls(text) ? CONFIG_LISTEN_TLS_LEN : 0;
     if (listener_parse(text, &address, &problem) < 0) {
         return problem == NULL ? "is not an address" : problem;
     }
@@ -489,10 +495,10 @@ const char *config_check_alias(const char *text)
     return NULL;
 }
 
-/* ---- Rules of history ------------------------------------------------------------------------ */
+/* ---- Rules by channel name ------------------------------------------------------------------- */
 
-/* One of the three numbers of a rule: in the units and the range of the option of its own. */
-static bool history_number(const char *name, struct span text, uint64_t *ret_number)
+/* One of the numbers of a rule: in the units and the range of an option of its own. */
+static bool rule_number(const char *name, struct span text, uint64_t *ret_number)
 {
     struct buffer problem;
     buffer_init(&problem, 1024);
@@ -501,28 +507,44 @@ static bool history_number(const char *name, struct span text, uint64_t *ret_num
     return ok;
 }
 
+/*
+ * Takes NAME=a/b/c apart, from behind: the name may hold anything, the values neither `=` nor `/`.
+ * Returns how many values there are; 0 if there is no name, or more values than `max`.
+ */
+static unsigned rule_split(const char *text, struct span *ret_pattern, struct span ret_values[],
+                           unsigned max)
+{
+    const char *equals = strrchr(text, '=');
+    if (equals == NULL || equals == text || equals - text > CHANNEL_NAME_LEN_MAX + 1) {
+        return 0;
+    }
+    *ret_pattern = span_make(text, (size_t)(equals - text));
+    const char *begin = equals + 1;
+    for (unsigned count = 1; count <= max; count++) {
+        const char *end = strchr(begin, '/');
+        if (end == NULL) {
+            ret_values[count - 1] = span_of(begin);
+            return count;
+        }
+        ret_values[count - 1] = span_make(begin, (size_t)(end - begin));
+        begin = end + 1;
+    }
+    return 0;
+}
+
 const char *config_history_rule_parse(const char *text, struct config_history_rule *ret_rule)
 {
-    /* From behind: the name may hold anything, the numbers neither of the two. */
-    const char *equals = strrchr(text, '=');
-    if (equals == NULL || equals == text || equals - text > 256) {
+    struct span values[3];
+    if (rule_split(text, &ret_rule->pattern, values, countof(values)) != countof(values)) {
         return "must be NAME=EVENTS/BYTES/AGE, such as chat.*=100/1MiB/1h";
     }
-    const char *first = strchr(equals, '/');
-    const char *second = first == NULL ? NULL : strchr(first + 1, '/');
-    if (second == NULL) {
-        return "needs three limits: NAME=EVENTS/BYTES/AGE, such as chat.*=100/1MiB/1h";
-    }
-    ret_rule->pattern = span_make(text, (size_t)(equals - text));
-    if (!history_number("history_count", span_make(equals + 1, (size_t)(first - equals - 1)),
-                        &ret_rule->count)) {
+    if (!rule_number("history_count", values[0], &ret_rule->count)) {
         return "has a number of events that cannot be read or is out of range";
     }
-    if (!history_number("history_bytes", span_make(first + 1, (size_t)(second - first - 1)),
-                        &ret_rule->bytes)) {
+    if (!rule_number("history_bytes", values[1], &ret_rule->bytes)) {
         return "has a number of bytes that cannot be read or is out of range";
     }
-    if (!history_number("history_seconds", span_of(second + 1), &ret_rule->seconds)) {
+    if (!rule_number("history_seconds", values[2], &ret_rule->seconds)) {
         return "has an age that cannot be read or is out of range";
     }
     return NULL;
@@ -532,4 +554,57 @@ const char *config_check_history_rule(const char *text)
 {
     struct config_history_rule rule;
     return config_history_rule_parse(text, &rule);
+}
+
+const char *config_lag_rule_parse(const char *text, struct config_lag_rule *ret_rule)
+{
+    static const char shape[] = "must be NAME=skip/BYTES/AGE, NAME=disconnect/BYTES/AGE or "
+                                "NAME=catch-up, such as ticker.*=skip/256KiB/5s";
+    struct span values[3];
+    unsigned count = rule_split(text, &ret_rule->pattern, values, countof(values));
+    ret_rule->policy = LAG_CATCH_UP;
+    ret_rule->bytes = 0;
+    ret_rule->seconds = 0;
+    if (count == 1 && span_is(values[0], "catch-up")) {
+        return NULL;
+    }
+    if (count == countof(values) && span_is(values[0], "skip")) {
+        ret_rule->policy = LAG_SKIP;
+    } else if (count == countof(values) && span_is(values[0], "disconnect")) {
+        ret_rule->policy = LAG_DISCONNECT;
+    } else {
+        return shape;
+    }
+    if (!rule_number("history_bytes", values[1], &ret_rule->bytes)) {
+        return "has a number of bytes that cannot be read or is out of range";
+    }
+    if (!rule_number("history_seconds", values[2], &ret_rule->seconds)) {
+        return "has an age that cannot be read or is out of range";
+    }
+    if (ret_rule->bytes == 0 && ret_rule->seconds == 0) {
+        return "sets no limit: 0 is none, and at least one is needed";
+    }
+    return NULL;
+}
+
+const char *config_check_lag_rule(const char *text)
+{
+    struct config_lag_rule rule;
+    return config_lag_rule_parse(text, &rule);
+}
+
+const char *config_cloudevent_rule_parse(const char *text, struct config_cloudevent_rule *ret_rule)
+{
+    struct span values[1];
+    bool is_rule = rule_split(text, &ret_rule->pattern, values, countof(values)) == 1;
+    ret_rule->is_data_only = is_rule && span_is(values[0], "data");
+    return ret_rule->is_data_only || (is_rule && span_is(values[0], "event"))
+               ? NULL
+               : "must be NAME=event or NAME=data, such as chat.*=data";
+}
+
+const char *config_check_cloudevent_rule(const char *text)
+{
+    struct config_cloudevent_rule rule;
+    return config_cloudevent_rule_parse(text, &rule);
 }

@@ -51,16 +51,26 @@ void config_list_fini(struct config_list *list);
 /* Reads "0-3,8" into an array of CONFIG_CPU_COUNT_MAX; returns NULL, or what is wrong with it. */
 const char *config_cpus_parse(const char *text, uint16_t *ret_cpus, uint32_t *ret_count);
 
+/* Whether an item of `listen` begins with `tls:`, which net/listener.h does not know. */
+enum { CONFIG_LISTEN_TLS_LEN = 4 };
+bool config_listen_is_tls(const char *text);
+
 /* The checks that the table names. */
 const char *config_check_listen(const char *text);
 const char *config_check_cpus(const char *text);
 const char *config_check_origin(const char *text);
 const char *config_check_alias(const char *text);
 const char *config_check_history_rule(const char *text);
+const char *config_check_lag_rule(const char *text);
+const char *config_check_cloudevent_rule(const char *text);
 
 /* Reads one item of `history_rule`. NULL, or what is wrong with it. */
 struct config_history_rule;
 const char *config_history_rule_parse(const char *text, struct config_history_rule *ret_rule);
+const char *config_lag_rule_parse(const char *text, struct config_lag_rule *ret_rule);
+
+/* The same for an item of `cloudevent_rule`. */
+const char *config_cloudevent_rule_parse(const char *text, struct config_cloudevent_rule *ret_rule);
 
 #ifdef __cplusplus
 }

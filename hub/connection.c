@@ -4,17 +4,18 @@
 #include <stdio.h>
 
 #include "core/base/memory.h"
+#include "core/event_id.h"
 #include "hub/call.h"
 #include "hub/errand.h"
+#include "hub/http2.h"
 #include "hub/response.h"
 #include "hub/shard.h"
+#include "hub/transport.h"
 
 enum {
     /* More unsent answers than this, and a pipelining client is not read from until they are out.
      */
     CONNECTION_OUT_PAUSE_BYTES = 64 * 1024,
-    /* No connection may have more than this unsent; the pause above keeps it far below. */
-    CONNECTION_OUT_MAX_BYTES = 8 * 1024 * 1024,
     /* What one `received` can bring on top of a head. */
     CONNECTION_INPUT_MAX_BYTES = 256 * 1024,
     CONNECTION_LINGER_MS = 2000,
@@ -22,6 +23,9 @@ enum {
     CONNECTION_ENDING_MS = 2000,
     /* While draining: how soon to look again at a stream that is not up to date. */
     CONNECTION_DRAIN_RETRY_MS = 50,
+    /* A stream that is too old is looked at as often, and ended in the middle of things after this.
+     */
+    CONNECTION_AGE_GRACE_MS = 5000,
 };
 
 /* What the timer of a READING connection is set for. */
@@ -32,13 +36,16 @@ static void exchange_free(struct connection *connection)
     struct exchange *exchange = connection->exchange;
     if (exchange != NULL) {
         connection->exchange = NULL;
+        if (http2_is_stream(connection)) {
+            http2_body_freed(connection, exchange->body.len);
+        }
         buffer_fini(&exchange->head);
         buffer_fini(&exchange->body);
         memory_free(exchange);
     }
 }
 
-static struct exchange *exchange_new(struct connection *connection)
+struct exchange *connection_exchange(struct connection *connection)
 {
     const struct config *config = connection->shard->config;
     struct exchange *exchange = memory_alloc(sizeof(*exchange));
@@ -53,78 +60,10 @@ static struct exchange *exchange_new(struct connection *connection)
     return exchange;
 }
 
-static void outbox_free(struct connection *connection)
-{
-    struct outbox *outbox = connection->outbox;
-    if (outbox != NULL) {
-        connection->outbox = NULL;
-        list_remove_if_linked(&outbox->link);
-        buffer_fini(&outbox->data);
-        memory_free(outbox);
-    }
-}
-
-/* ---- Writing ------------------------------------------------------------------------------------
- */
-
-static struct outbox *outbox_get(struct connection *connection)
-{
-    if (connection->outbox == NULL) {
-        struct outbox *outbox = memory_alloc(sizeof(*outbox));
-        if (outbox == NULL) {
-            return NULL;
-        }
-        *outbox = (struct outbox){.connection = connection};
-        buffer_init(&outbox->data, CONNECTION_OUT_MAX_BYTES);
-        list_append(&connection->shard->outgoing, &outbox->link);
-        connection->outbox = outbox;
-    }
-    return connection->outbox;
-}
-
-void connection_write(struct connection *connection, struct span bytes)
-{
-    if (connection->state == CONNECTION_CLOSED) {
-        return;
-    }
-    struct outbox *outbox = outbox_get(connection);
-    if (outbox != NULL) {
-        buffer_append_span(&outbox->data, bytes);
-    }
-    if (outbox == NULL || outbox->data.failed) {
-        connection_close(connection, "no memory");
-    }
-}
-
-void connection_write_chunk(struct connection *connection, struct span bytes)
-{
-    if (bytes.len == 0) {
-        return;
-    }
-    if (connection->minor_version == 0) {
-        connection_write(connection, bytes);
-        return;
-    }
-    char head[24];
-    int head_len = snprintf(head, sizeof(head), "%zx\r\n", bytes.len);
-    connection_write(connection, span_make(head, (size_t)head_len));
-    connection_write(connection, bytes);
-    connection_write(connection, span_of("\r\n"));
-}
-
-void connection_write_end(struct connection *connection)
-{
-    if (connection->minor_version == 0) {
-        connection->flags |= CONNECTION_CLOSE_AFTER;
-    } else {
-        connection_write(connection, span_of("0\r\n\r\n"));
-    }
-}
-
 /* ---- Time
  * ---------------------------------------------------------------------------------------- */
 
-static void connection_set_timer(struct connection *connection, uint64_t in_ms)
+void connection_set_timer(struct connection *connection, uint64_t in_ms)
 {
     struct shard *shard = connection->shard;
     wheel_set(&shard->wheel, &connection->timer, shard->now_ms + in_ms);
@@ -160,15 +99,48 @@ static void connection_update_timer(struct connection *connection, uint32_t requ
     connection_set_timer(connection, seconds * 1000);
 }
 
+/* How old a stream may become, each its own within a quarter; UINT64_MAX for any age. */
+static uint64_t stream_age_max_ms(const struct connection *connection)
+{
+    uint64_t max_ms = (uint64_t)connection->shard->config->stream_seconds_max * 1000;
+    /* The keyed hash of its id is as good as a random number, and need not be remembered. */
+    return max_ms == 0 ? UINT64_MAX : max_ms - connection->by_id.hash % (max_ms / 4);
+}
+
+/* Sets the timer of a stream: for then, or for the end of its time. */
+static void stream_set_timer(struct connection *connection, uint64_t in_ms)
+{
+    uint64_t age_ms = connection->shard->now_ms - connection->since_ms;
+    uint64_t max_ms = stream_age_max_ms(connection);
+    connection_set_timer(connection, min_u64(in_ms, max_ms - min_u64(age_ms, max_ms)));
+}
+
+/*
+ * A comment. If other channels have moved on meanwhile, also the id of the present: a client that
+ * resumes from there asks for nothing that it does not need.
+ */
+static void heartbeat_write(struct connection *connection)
+{
+    struct shard *shard = connection->shard;
+    bool has_moved = fanout_move_on(&shard->fanout, &connection->subscriber);
+    char text[40] = ":\n\n";
+    if (has_moved) {
+        char id[EVENT_ID_LEN];
+        event_id_write(id, shard->hub->epoch, connection->subscriber.position);
+        snprintf(text, sizeof(text), ":\nid: %.*s\n\n", EVENT_ID_LEN, id);
+    }
+    fanout_hold(&shard->fanout, &connection->subscriber);
+    shard_count(&shard->stats.heartbeats, 1);
+    connection_write_chunk(connection, span_of(text));
+}
+
 static void connection_heartbeat(struct connection *connection)
 {
     struct shard *shard = connection->shard;
     uint64_t interval_ms = (uint64_t)shard->config->heartbeat_seconds * 1000;
     uint64_t idle_ms = shard->now_ms - connection->sent_ms;
     if (idle_ms >= interval_ms && fanout_is_quiet(&shard->fanout, &connection->subscriber)) {
-        fanout_hold(&shard->fanout, &connection->subscriber);
-        shard_count(&shard->stats.heartbeats, 1);
-        connection_write_chunk(connection, span_of(":\n\n"));
+        heartbeat_write(connection);
         idle_ms = 0;
     } else if (idle_ms >= interval_ms) {
         uint64_t limit_ms = (uint64_t)shard->config->user_timeout_seconds * 1000;
@@ -180,15 +152,32 @@ static void connection_heartbeat(struct connection *connection)
         idle_ms = 0;
     }
     if (connection->state == CONNECTION_STREAMING) {
-        connection_set_timer(connection, interval_ms - min_u64(idle_ms, interval_ms - 1));
+        stream_set_timer(connection, interval_ms - min_u64(idle_ms, interval_ms - 1));
+    }
+}
+
+/* Ends a stream that is too old, between two events if there is such a moment. */
+static void stream_retire(struct connection *connection, uint64_t over_ms)
+{
+    struct shard *shard = connection->shard;
+    if (over_ms >= CONNECTION_AGE_GRACE_MS ||
+        fanout_is_quiet(&shard->fanout, &connection->subscriber)) {
+        shard_count(&shard->stats.aged_out, 1);
+        connection_end_stream(connection, "age");
+    } else {
+        connection_set_timer(connection, CONNECTION_DRAIN_RETRY_MS);
     }
 }
 
 static void stream_timer(struct connection *connection)
 {
     struct shard *shard = connection->shard;
+    uint64_t age_ms = shard->now_ms - connection->since_ms;
+    uint64_t age_max_ms = stream_age_max_ms(connection);
     if ((connection->flags & CONNECTION_ENDING) != 0) {
         connection_close(connection, "too slow");
+    } else if (!shard->draining && age_ms >= age_max_ms) {
+        stream_retire(connection, age_ms - age_max_ms);
     } else if (!shard->draining) {
         connection_heartbeat(connection);
     } else if (fanout_is_quiet(&shard->fanout, &connection->subscriber) ||
@@ -202,7 +191,10 @@ static void stream_timer(struct connection *connection)
 static void reading_timer(struct connection *connection)
 {
     static const struct http_problem slow = {408, "The request did not arrive in time."};
-    if (connection->outbox != NULL) {
+    if (transport_is_shaking_hands(connection)) {
+        shard_count(&connection->shard->stats.tls_handshake_timeouts, 1);
+        connection_close(connection, "TLS handshake too slow");
+    } else if (connection->outbox != NULL) {
         connection_close(connection, "client does not read");
     } else if (connection->exchange != NULL) {
         connection_refuse(connection, &slow);
@@ -229,6 +221,9 @@ void connection_timer(struct connection *connection)
     case CONNECTION_LINGERING:
         connection_close(connection, "done");
         break;
+    case CONNECTION_CARRYING:
+        http2_timer(connection);
+        break;
     case CONNECTION_FREE:
     case CONNECTION_CLOSED:
         CHECK(false); /* a closed connection has no timer */
@@ -254,7 +249,7 @@ void connection_refuse(struct connection *connection, const struct http_problem 
     shard_count(&shard->stats.bad_requests, 1);
     if (log_is_on(shard->log, LOG_LEVEL_DEBUG)) {
         char address[ADDRESS_TEXT_MAX];
-        size_t len = address_write(&connection->address, address);
+        size_t len = address_write(connection_address(connection), address);
         log_line(shard->log, LOG_LEVEL_DEBUG, "bad request",
                  LOG_STR("address", span_make(address, len)),
                  LOG_U64("status", (uint64_t)problem->status), LOG_TEXT("reason", problem->reason));
@@ -270,8 +265,8 @@ static void connection_fail(struct connection *connection, int status, const cha
 }
 
 /* A whole request is here. */
-static void connection_answer(struct connection *connection, const struct http_request *request,
-                              struct span body)
+void connection_answer(struct connection *connection, const struct http_request *request,
+                       struct span body)
 {
     struct shard *shard = connection->shard;
     connection->requests++;
@@ -289,7 +284,7 @@ static void connection_answer(struct connection *connection, const struct http_r
     }
     call_answer(connection, request, body);
     exchange_free(connection);
-    if (connection->state == CONNECTION_READING) {
+    if (connection->state == CONNECTION_READING && !http2_is_stream(connection)) {
         list_append(&shard->waiting, &connection->waiting);
     }
 }
@@ -300,7 +295,7 @@ static void connection_begin_body(struct connection *connection, struct span hea
 {
     struct exchange *exchange = connection->exchange;
     if (exchange == NULL) {
-        exchange = exchange_new(connection);
+        exchange = connection_exchange(connection);
         if (exchange == NULL) {
             connection_fail(connection, 503, "Out of memory.");
             return;
@@ -340,6 +335,26 @@ static size_t connection_head_done(struct connection *connection, struct span he
     return (size_t)body_len;
 }
 
+/*
+ * A client that knows beforehand that we speak HTTP/2 begins like this (RFC 9113, 3.3 and 3.4); to
+ * a parser of HTTP/1.1 it is a bad request.
+ */
+static bool connection_is_preface(const struct connection *connection, struct span head)
+{
+    return connection->requests == 0 && (connection->flags & CONNECTION_REFUSED) == 0 &&
+           span_is(head, "PRI * HTTP/2.0\r\n\r\n");
+}
+
+/* `input` begins with it and is used up. */
+static void connection_preface(struct connection *connection, struct span input)
+{
+    if (http2_begin(connection) < 0) {
+        connection_close(connection, "no memory");
+    } else {
+        http2_received(connection, input);
+    }
+}
+
 static size_t connection_first_input(struct connection *connection, struct span input)
 {
     size_t scanned = 0;
@@ -354,6 +369,10 @@ static size_t connection_first_input(struct connection *connection, struct span 
     }
     switch (outcome) {
     case HTTP_BAD:
+        if (connection_is_preface(connection, span_make(input.bytes, head_len))) {
+            connection_preface(connection, input);
+            return input.len;
+        }
         connection_refuse(connection, &problem);
         return 0;
     case HTTP_DONE:
@@ -363,7 +382,7 @@ static size_t connection_first_input(struct connection *connection, struct span 
     case HTTP_MORE:
         break;
     }
-    struct exchange *exchange = exchange_new(connection);
+    struct exchange *exchange = connection_exchange(connection);
     if (exchange != NULL) {
         buffer_append_span(&exchange->head, input);
         exchange->head_scanned = scanned;
@@ -392,6 +411,15 @@ static size_t connection_more_head(struct connection *connection, struct span in
         outcome = http_head_parse(exchange->head.bytes, head_len, &exchange->request, &problem);
     }
     if (outcome == HTTP_MORE) {
+        return input.len;
+    }
+    if (outcome == HTTP_BAD &&
+        connection_is_preface(connection, span_make(exchange->head.bytes, head_len))) {
+        struct buffer whole = exchange->head;
+        buffer_init(&exchange->head, 0);
+        exchange_free(connection);
+        connection_preface(connection, buffer_span(&whole));
+        buffer_fini(&whole);
         return input.len;
     }
     if (outcome == HTTP_BAD) {
@@ -461,7 +489,7 @@ static void connection_stash(struct connection *connection, struct span input)
 {
     struct exchange *exchange = connection->exchange;
     if (exchange == NULL) {
-        exchange = exchange_new(connection);
+        exchange = connection_exchange(connection);
     }
     if (exchange != NULL) {
         buffer_append_span(&exchange->head, input);
@@ -522,11 +550,26 @@ static void connection_peer_done(struct connection *connection)
 
 void connection_received(struct connection *connection, const char *bytes, ssize_t len)
 {
+    if (connection->transport != NULL && len > 0 && connection->state != CONNECTION_LINGERING) {
+        transport_received(connection, span_make(bytes, (size_t)len));
+    } else {
+        connection_heard(connection, bytes, len);
+    }
+}
+
+void connection_heard(struct connection *connection, const char *bytes, ssize_t len)
+{
     if (len < 0) {
         connection_close(connection, "reset");
     } else if (connection->state == CONNECTION_LINGERING) {
         if (len == 0) {
             connection_close(connection, "done");
+        }
+    } else if (connection->state == CONNECTION_CARRYING) {
+        if (len == 0) {
+            connection_close(connection, "client left");
+        } else {
+            http2_received(connection, span_make(bytes, (size_t)len));
         }
     } else if (len == 0) {
         connection_peer_done(connection);
@@ -538,8 +581,17 @@ void connection_received(struct connection *connection, const char *bytes, ssize
 void connection_hung_up(struct connection *connection)
 {
     /* Elsewhere reading goes on later: what was asked before the end comes then, and the end. */
-    if (connection->state == CONNECTION_STREAMING) {
+    if (connection->state == CONNECTION_STREAMING || connection->state == CONNECTION_CARRYING) {
         connection_close(connection, "client left");
+    }
+}
+
+/* A stream has nothing more to read: its request has come whole. */
+static void connection_read_stop(struct connection *connection)
+{
+    if (!http2_is_stream(connection)) {
+        connection->flags |= CONNECTION_READ_STOPPED;
+        io_read_stop(connection->shard->io, &connection->stream);
     }
 }
 
@@ -547,8 +599,7 @@ void connection_wait(struct connection *connection)
 {
     CHECK(connection->state == CONNECTION_READING);
     connection->state = CONNECTION_WAITING;
-    connection->flags |= CONNECTION_READ_STOPPED;
-    io_read_stop(connection->shard->io, &connection->stream);
+    connection_read_stop(connection);
     connection_set_timer(connection, (uint64_t)connection->shard->config->keepalive_seconds * 1000);
 }
 
@@ -571,6 +622,9 @@ void connection_resume(struct connection *connection)
     struct shard *shard = connection->shard;
     connection->state = CONNECTION_READING;
     connection->timer_phase = PHASE_NONE;
+    if (http2_is_stream(connection)) {
+        return;
+    }
     list_append(&shard->waiting, &connection->waiting);
     if (connection->outbox == NULL) {
         connection_flushed(connection);
@@ -600,7 +654,7 @@ void connection_writable(struct connection *connection)
     }
 }
 
-static void connection_finish(struct connection *connection)
+void connection_finish(struct connection *connection)
 {
     struct shard *shard = connection->shard;
     if ((connection->flags & CONNECTION_LINGER_AFTER) == 0 ||
@@ -618,17 +672,26 @@ static void connection_finish(struct connection *connection)
 void connection_flushed(struct connection *connection)
 {
     struct shard *shard = connection->shard;
-    outbox_free(connection);
+    connection_drop_outbox(connection);
     connection->sent_ms = shard->now_ms;
     switch ((enum connection_state)connection->state) {
     case CONNECTION_STREAMING:
         if ((connection->flags & CONNECTION_ENDING) != 0) {
             connection_close(connection, "ended");
         } else {
+            if (connection->transport != NULL) {
+                fanout_writable(&shard->fanout, &connection->subscriber);
+            }
             fanout_release(&shard->fanout, &connection->subscriber);
         }
         break;
+    case CONNECTION_CARRYING:
+        http2_flushed(connection);
+        break;
     case CONNECTION_READING:
+        if (http2_is_stream(connection)) {
+            break; /* an interim answer; the last one ends the stream */
+        }
         if ((connection->flags & CONNECTION_CLOSE_AFTER) != 0) {
             connection_finish(connection);
         } else if ((connection->flags & CONNECTION_READ_STOPPED) != 0) {
@@ -669,6 +732,13 @@ struct span connection_id(const struct connection *connection)
     return span_make(text, sizeof(text));
 }
 
+const struct address *connection_address(const struct connection *connection)
+{
+    const struct connection *carrier =
+        http2_is_stream(connection) ? connection->transport->http2->connection : connection;
+    return &carrier->address.peer;
+}
+
 /* One name for the log; a stream of several channels is told by its first. */
 static struct span stream_channel(struct connection *connection)
 {
@@ -688,7 +758,7 @@ static void stream_log(struct connection *connection, const char *event, const c
     char text[ADDRESS_TEXT_MAX];
     struct log_field fields[6] = {
         LOG_STR("client", connection_id(connection)),
-        LOG_STR("address", span_make(text, address_write(&connection->address, text))),
+        LOG_STR("address", span_make(text, address_write(connection_address(connection), text))),
         LOG_STR("channel", stream_channel(connection)),
         LOG_U64("channels", connection->subscriber.channel_count),
     };
@@ -718,12 +788,12 @@ int connection_stream(struct connection *connection, struct span name)
     connection->state = CONNECTION_STREAMING;
     connection->since_ms = shard->now_ms;
     connection->sent_ms = shard->now_ms;
-    connection->flags |= CONNECTION_READ_STOPPED;
     connection->flags &= (uint16_t)~CONNECTION_CLOSE_AFTER;
-    io_read_stop(shard->io, &connection->stream);
+    connection_read_stop(connection);
     shard_count(&shard->stats.streams, 1);
-    connection_set_timer(connection, (uint64_t)shard->config->heartbeat_seconds * 1000);
+    stream_set_timer(connection, (uint64_t)shard->config->heartbeat_seconds * 1000);
     stream_log(connection, "connect", NULL);
+    system_presence(connection, NULL);
     return 0;
 }
 
@@ -757,8 +827,11 @@ void connection_close(struct connection *connection, const char *reason)
     struct shard *shard = connection->shard;
     CHECK(connection->state != CONNECTION_CLOSED);
     CHECK(connection->state != CONNECTION_FREE);
-    if (connection->state == CONNECTION_STREAMING) {
+    bool was_streaming = connection->state == CONNECTION_STREAMING;
+    if (was_streaming) {
         stream_log(connection, "disconnect", reason);
+        system_presence(connection, reason);
+        system_channel_unwatch(connection);
         table_remove(&shard->clients, &connection->by_id);
         shard_count(&shard->stats.streams, -1);
         if ((connection->flags & CONNECTION_NAMED) != 0) {
@@ -773,11 +846,17 @@ void connection_close(struct connection *connection, const char *reason)
         connection->errand = NULL;
     }
     exchange_free(connection);
-    outbox_free(connection);
+    connection_drop_outbox(connection);
     wheel_remove(&shard->wheel, &connection->timer);
     list_remove_if_linked(&connection->waiting);
+    if (http2_is_stream(connection)) {
+        connection->state = CONNECTION_CLOSED;
+        http2_stream_closed(connection, was_streaming);
+        return;
+    }
+    transport_free(connection);
     if ((connection->flags & CONNECTION_ADDRESS_COUNTED) != 0) {
-        address_table_leave(&shard->hub->addresses, &connection->address);
+        address_table_leave(&shard->hub->addresses, &connection->address.peer);
     }
     shard->refused_count -= (connection->flags & CONNECTION_REFUSED) != 0;
     connection->state = CONNECTION_CLOSED;

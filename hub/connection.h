@@ -1,11 +1,13 @@
 /*
- * A connection: one accepted socket and what is happening on it.
+ * A connection: one accepted socket and what is happening on it; or one stream of HTTP/2, which has
+ * all of this but the socket (hub/http2.h).
  *
  *   READING ──request──▶ (answered at once) ──▶ READING ...        keep-alive, pipelining
  *      │        │
  *      │        ├──▶ WAITING   an answer that needs other shards or several turns (lists)
  *      │        └──▶ STREAMING a subscriber, until it or we go
  *      └──refused──▶ LINGERING answered, sending finished, input thrown away until the peer goes
+ *      '──preface──▶ CARRYING   speaks HTTP/2: its streams do all of the above
  *   any ──▶ CLOSED (waiting for io's `closed`) ──▶ slot free
  *
  * Memory: an idle connection is this struct. The exchange (a request that has not come whole) and
@@ -30,12 +32,14 @@ extern "C" {
 
 struct shard;
 struct errand;
+struct transport;
 
 enum connection_state {
     CONNECTION_FREE,
     CONNECTION_READING,
     CONNECTION_WAITING,
     CONNECTION_STREAMING,
+    CONNECTION_CARRYING,
     CONNECTION_LINGERING,
     CONNECTION_CLOSED,
 };
@@ -59,6 +63,13 @@ enum {
     CONNECTION_PROVEN = 256,
     /* The subscriber's stream is being ended in good order. */
     CONNECTION_ENDING = 512,
+    /* Subscribed to $presence, to $stats. */
+    CONNECTION_WATCHES_PRESENCE = 1024,
+    CONNECTION_WATCHES_STATS = 2048,
+    /* A stream of an HTTP/2 connection, ... */
+    CONNECTION_IS_STREAM = 4096,
+    /* ... whose answer ends with what is in the outbox. */
+    CONNECTION_COMPLETE = 8192,
 };
 
 /* A request that has not come whole, or pipelined input that has to wait. */
@@ -77,7 +88,8 @@ struct outbox {
     struct list link; /* the shard's `outgoing`; unlinked while sending or waiting for room */
     struct connection *connection;
     struct buffer data;
-    size_t sent;
+    struct buffer sealed; /* TLS: what of it has become records */
+    size_t sent;          /* of `sealed` with TLS, else of `data` */
 };
 
 struct connection {
@@ -87,14 +99,16 @@ struct connection {
     uint8_t state;         /* enum connection_state */
     uint8_t minor_version; /* of the request being answered */
     uint8_t timer_phase;   /* what the timer is set for */
+    int32_t stream_id;     /* of a stream; 0 once the peer knows that it has ended */
     struct shard *shard;
     struct subscriber subscriber;
     struct wheel_node timer;
     struct list waiting; /* the shard's connections without a whole request, oldest first */
     struct exchange *exchange;
     struct outbox *outbox;
-    struct errand *errand;   /* WAITING for it */
-    struct table_node by_id; /* the shard's clients, while STREAMING */
+    struct transport *transport; /* NULL: clear text and HTTP/1.1. A stream has its carrier's */
+    struct errand *errand;       /* WAITING for it */
+    struct table_node by_id;     /* the shard's clients, while STREAMING */
     union {
         char *name;      /* CONNECTION_NAMED */
         uint64_t number; /* else */
@@ -102,12 +116,19 @@ struct connection {
     } id;
     uint64_t since_ms; /* monotonic: accepted, or streaming since */
     uint64_t sent_ms;  /* monotonic: when control bytes last went out; see also subscriber.turn */
-    struct address address;
+    union {
+        struct address peer;
+        struct list stream; /* of a stream: among those of its connection */
+    } address;
 };
+
+static_assert(sizeof(struct connection) <= 256, "what an idle subscriber costs");
 
 /* Called by the shard for what io reports. */
 void connection_open(struct connection *connection);
 void connection_received(struct connection *connection, const char *bytes, ssize_t len);
+/* The same once a transport has taken off what is its. */
+void connection_heard(struct connection *connection, const char *bytes, ssize_t len);
 void connection_hung_up(struct connection *connection);
 void connection_writable(struct connection *connection);
 void connection_timer(struct connection *connection);
@@ -125,13 +146,32 @@ void connection_wait(struct connection *connection);
  * connection is closed in the same turn, as its answer would be broken.
  */
 void connection_write(struct connection *connection, struct span bytes);
+/* The same, but without memory it returns false and the caller decides. */
+bool connection_append(struct connection *connection, struct span bytes);
+/* Records of TLS, which go out as they are. */
+void connection_write_sealed(struct connection *connection, struct span bytes);
 /* The same as a piece of a body whose length is not known: one chunk, or raw for HTTP/1.0. */
 void connection_write_chunk(struct connection *connection, struct span bytes);
 /* The end of such a body. */
 void connection_write_end(struct connection *connection);
+/* The answer is written as a whole. Only HTTP/2 does not know that from its length. */
+void connection_complete(struct connection *connection);
 
 /* Ends the connection now. `reason` is a literal for the log. */
 void connection_close(struct connection *connection, const char *reason);
+
+/* Lets go of what is not out. */
+void connection_drop_outbox(struct connection *connection);
+
+/* For hub/http2.c: the parts of reading a request, of sitting out a time and of ending. */
+struct exchange *connection_exchange(struct connection *connection);
+void connection_answer(struct connection *connection, const struct http_request *request,
+                       struct span body);
+void connection_set_timer(struct connection *connection, uint64_t in_ms);
+void connection_finish(struct connection *connection);
+
+/* Where the peer is. */
+const struct address *connection_address(const struct connection *connection);
 
 /* Answers a request that could not be understood, and closes gently. */
 void connection_refuse(struct connection *connection, const struct http_problem *problem);

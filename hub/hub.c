@@ -34,8 +34,17 @@ static uint64_t hub_kernel_wall_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static const struct hub_world hub_kernel_world = {
-    .io_new = io_new, .wall_ms = hub_kernel_wall_ms, .random = getrandom};
+static uint64_t hub_kernel_clock_ns(void)
+{
+    struct timespec now;
+    CHECK(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static const struct hub_world hub_kernel_world = {.io_new = io_new,
+                                                  .wall_ms = hub_kernel_wall_ms,
+                                                  .clock_ns = hub_kernel_clock_ns,
+                                                  .random = getrandom};
 const struct hub_world *hub_world = &hub_kernel_world;
 
 uint64_t hub_wall_ms(void)
@@ -113,27 +122,37 @@ static int hub_draw_secrets(struct hub *hub, struct hash_key *key)
 }
 
 /*
- * The rules of which channel keeps what. Their names point into the first configuration, which a
- * reload may free: they are copied, and stay for the life of the hub.
+ * The names of rules point into the first configuration, which a reload may free: they are copied,
+ * and stay for the life of the hub.
  */
-static int hub_make_history_rules(struct hub *hub)
+static int pattern_copy(struct channel_pattern *pattern, struct span text)
 {
-    const struct config_list *items = &hub->config->history_rule;
-    for (uint32_t i = 0; i < items->count; i++) {
+    bool is_prefix = text.bytes[text.len - 1] == '*';
+    char *name = memory_copy(text);
+    *pattern = (struct channel_pattern){span_make(name, text.len - is_prefix), !is_prefix};
+    return name == NULL ? -ENOMEM : 0;
+}
+
+/* The rules of which channel keeps what, and how far its subscribers may be behind. */
+static int hub_make_rules(struct hub *hub)
+{
+    const struct config *config = hub->config;
+    int r = 0;
+    for (uint32_t i = 0; i < config->history_rule.count && r == 0; i++) {
         struct config_history_rule rule;
-        CHECK(config_history_rule_parse(items->items[i], &rule) == NULL);
-        char *name = memory_copy(rule.pattern);
-        if (name == NULL) {
-            return -ENOMEM;
-        }
-        bool is_prefix = rule.pattern.bytes[rule.pattern.len - 1] == '*';
-        hub->history_rules[i] = (struct history_rule){
-            .prefix = span_make(name, rule.pattern.len - is_prefix),
-            .is_whole = !is_prefix,
-            .limits = {(uint32_t)rule.count, rule.bytes, rule.seconds * 1000},
-        };
+        CHECK(config_history_rule_parse(config->history_rule.items[i], &rule) == NULL);
+        hub->history_rules[i].limits =
+            (struct history_limits){(uint32_t)rule.count, rule.bytes, rule.seconds * 1000};
+        r = pattern_copy(&hub->history_rules[i].pattern, rule.pattern);
     }
-    return 0;
+    for (uint32_t i = 0; i < config->lag_rule.count && r == 0; i++) {
+        struct config_lag_rule rule;
+        CHECK(config_lag_rule_parse(config->lag_rule.items[i], &rule) == NULL);
+        hub->lag_rules[i].limits =
+            (struct lag_limits){rule.policy, rule.bytes, rule.seconds * 1000};
+        r = pattern_copy(&hub->lag_rules[i].pattern, rule.pattern);
+    }
+    return r;
 }
 
 static struct sequencer_options sequencer_options_from(const struct hub *hub,
@@ -144,6 +163,7 @@ static struct sequencer_options sequencer_options_from(const struct hub *hub,
         .shard_count = hub->shard_count,
         .epoch = hub->epoch,
         .hash_key = *key,
+        .clock_ns = hub_world->clock_ns,
         .channel_count_max = config->channels_max,
         .channel_idle_ms = (uint64_t)config->channel_idle_seconds * 1000,
         .history = {.count_max = config->history_count,
@@ -151,6 +171,8 @@ static struct sequencer_options sequencer_options_from(const struct hub *hub,
                     .age_ms_max = (uint64_t)config->history_seconds * 1000},
         .history_rules = hub->history_rules,
         .history_rule_count = config->history_rule.count,
+        .lag_rules = hub->lag_rules,
+        .lag_rule_count = config->lag_rule.count,
         .history_total_bytes_max = config->history_total_bytes,
         .feed_bytes_max = HUB_FEED_BYTES_MAX,
         .queue_bytes_max = HUB_QUEUE_BYTES_MAX,
@@ -182,7 +204,7 @@ static int hub_choose_cpus(struct hub *hub, struct cpu_list *cpus, struct buffer
     return 0;
 }
 
-static int hub_listen_add(struct hub *hub, const struct listener_address *address,
+static int hub_listen_add(struct hub *hub, const struct listener_address *address, bool is_tls,
                           const struct listener_options *options, const char **ret_problem)
 {
     struct hub_listen *listen = &hub->listens[hub->listen_count];
@@ -201,6 +223,7 @@ static int hub_listen_add(struct hub *hub, const struct listener_address *addres
         listener_describe(listen->fds[0], listen->text, sizeof(listen->text));
         listen->is_local = strncmp(listen->text, "unix:", 5) == 0;
         listen->is_inherited = address->family == LISTENER_FAMILY_INHERITED;
+        listen->is_tls = is_tls;
     }
     return r;
 }
@@ -212,18 +235,19 @@ static int hub_listen_on(struct hub *hub, const char *text, const struct listene
     const char *why = NULL;
     struct listener_address address;
     int first = 0;
-    int r = listener_parse(text, &address, &why);
+    bool is_tls = config_listen_is_tls(text);
+    int r = listener_parse(text + (is_tls ? CONFIG_LISTEN_TLS_LEN : 0), &address, &why);
     unsigned inherited = 0;
     if (r == 0 && address.family == LISTENER_FAMILY_INHERITED) {
         inherited = listener_inherited(&first);
     }
     if (r == 0 && inherited == 0) {
-        r = hub_listen_add(hub, &address, options, &why);
+        r = hub_listen_add(hub, &address, is_tls, options, &why);
     }
     for (unsigned i = 0; i < inherited && r == 0; i++) {
         r = listener_from_inherited(first + (int)i, &address, &why);
         if (r == 0) {
-            r = hub_listen_add(hub, &address, options, &why);
+            r = hub_listen_add(hub, &address, is_tls, options, &why);
         }
     }
     if (r < 0) {
@@ -242,7 +266,7 @@ static int hub_open_listeners(struct hub *hub, struct buffer *problem)
         .keepalive_count = (int)config->tcp_keepalive_count,
         .user_timeout_ms = (int)config->user_timeout_seconds * 1000,
         .send_buffer_bytes = (int)config->send_buffer_bytes,
-        .not_sent_low_bytes = 0,
+        .not_sent_low_bytes = (int)config->unsent_bytes_max,
         .unix_mode = 0660,
     };
     for (uint32_t i = 0; i < config->listen.count; i++) {
@@ -252,6 +276,36 @@ static int hub_open_listeners(struct hub *hub, struct buffer *problem)
         }
     }
     return 0;
+}
+
+/* The certificate that belongs to a configuration. `before` is the one in force, or NULL. */
+static int hub_make_tls(struct hub *hub, const struct config *config,
+                        const struct tls_context *before, struct tls_context **ret_context,
+                        struct buffer *problem)
+{
+    const struct tls_options options = {
+        .certificate_file = config->tls_certificate,
+        .key_file = config->tls_key,
+        .client_ca_file = config->tls_client_ca,
+        .self_signed = config->tls_self_signed != 0,
+        .http2 = true,
+        .previous = before,
+    };
+    *ret_context = NULL;
+    if (!options.self_signed && options.certificate_file[0] == '\0') {
+        if (before != NULL) {
+            buffer_append_string(problem, "tls_certificate is gone, but TLS is in use");
+        }
+        return before == NULL ? 0 : -EINVAL;
+    }
+    if (hub->tls_tickets == NULL) {
+        hub->tls_tickets = tls_tickets_new(TLS_TICKET_KEY_SECONDS);
+    }
+    if (hub->tls_tickets == NULL) {
+        buffer_append_string(problem, "out of memory");
+        return -ENOMEM;
+    }
+    return tls_context_new(&options, hub->tls_tickets, ret_context, problem);
 }
 
 static int hub_make_shards(struct hub *hub, const struct cpu_list *cpus)
@@ -285,6 +339,10 @@ int hub_init(struct hub *hub, struct config *config, struct buffer *problem)
     }
     hub->connection_max = hub_connection_max(hub->config, hub->shard_count);
     hub->started_ms = hub_wall_ms();
+    r = hub_make_tls(hub, hub->config, NULL, &hub->tls_contexts[0], problem);
+    if (r < 0) {
+        return r;
+    }
     r = hub_open_listeners(hub, problem);
     if (r < 0) {
         return r;
@@ -297,7 +355,7 @@ int hub_init(struct hub *hub, struct config *config, struct buffer *problem)
     };
     struct sequencer_options options = sequencer_options_from(hub, &key);
     hub->log = log_new(&log_options);
-    r = hub->log == NULL ? -ENOMEM : hub_make_history_rules(hub);
+    r = hub->log == NULL ? -ENOMEM : hub_make_rules(hub);
     if (r == 0) {
         r = sequencer_init(&hub->sequencer, &options);
         hub->has_sequencer = r == 0;
@@ -370,8 +428,16 @@ static void hub_log_start(struct hub *hub)
         log_line(ring, LOG_LEVEL_WARN, "protected mode",
                  LOG_TEXT("meaning", "no publish token: publishing from this machine only"));
     }
+    if (hub->config->tls_self_signed != 0) {
+        char spki[TLS_SPKI_TEXT_MAX];
+        tls_context_spki(hub->tls_contexts[0], spki);
+        log_line(ring, LOG_LEVEL_WARN, "self-signed certificate",
+                 LOG_TEXT("meaning", "clients cannot know that it is this hub; for development"),
+                 LOG_TEXT("public_key_sha256", spki));
+    }
     for (unsigned i = 0; i < hub->listen_count; i++) {
-        log_line(ring, LOG_LEVEL_INFO, "listening", LOG_TEXT("address", hub->listens[i].text));
+        log_line(ring, LOG_LEVEL_INFO, "listening", LOG_TEXT("address", hub->listens[i].text),
+                 LOG_TEXT("tls", hub->listens[i].is_tls ? "yes" : "no"));
     }
     log_line(ring, LOG_LEVEL_INFO, "ready", LOG_TEXT("version", SPATE_VERSION),
              LOG_TEXT("io", io_kind_name(io_kind_of(shard->io))),
@@ -472,8 +538,14 @@ void hub_reload(struct hub *hub)
         hub_wake_all(hub);
         usleep(1000);
     }
+    struct tls_context **next_tls = &hub->tls_contexts[next - hub->configs];
+    const struct tls_context *tls = hub->tls_contexts[hub->config - hub->configs];
     config_fini(next);
-    if (config_reload(hub->config, next, &message) == CONFIG_BAD) {
+    tls_context_free(*next_tls);
+    *next_tls = NULL;
+    if (config_reload(hub->config, next, &message) == CONFIG_BAD ||
+        hub_make_tls(hub, next, tls, next_tls, &message) < 0) {
+        config_fini(next);
         log_line(hub_log(hub), LOG_LEVEL_ERROR, "reload failed",
                  LOG_STR("problem", buffer_span(&message)));
     } else {
@@ -529,8 +601,9 @@ void hub_fini(struct hub *hub)
     if (hub->has_sequencer) {
         sequencer_fini(&hub->sequencer);
     }
-    for (unsigned i = 0; i < countof(hub->history_rules); i++) {
-        memory_free((char *)hub->history_rules[i].prefix.bytes);
+    for (unsigned i = 0; i < CONFIG_LIST_COUNT_MAX; i++) {
+        memory_free((char *)hub->history_rules[i].pattern.prefix.bytes);
+        memory_free((char *)hub->lag_rules[i].pattern.prefix.bytes);
     }
     if (hub->has_addresses) {
         address_table_fini(&hub->addresses);
@@ -544,5 +617,7 @@ void hub_fini(struct hub *hub)
     }
     for (unsigned i = 0; i < HUB_CONFIG_COUNT_MAX; i++) {
         config_fini(&hub->configs[i]);
+        tls_context_free(hub->tls_contexts[i]);
     }
+    tls_tickets_free(hub->tls_tickets);
 }

@@ -17,6 +17,7 @@
 #include "hub/log.h"
 #include "net/io.h"
 #include "net/listener.h"
+#include "net/tls.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -34,6 +35,7 @@ struct hub_listen {
     int fds[SHARD_COUNT_MAX];
     bool is_local;     /* a Unix socket: publishing needs no network address to be trusted */
     bool is_inherited; /* handed over: its file is not ours to remove */
+    bool is_tls;
     char text[160];
 };
 
@@ -50,10 +52,14 @@ struct hub {
     struct config *config;      /* atomic pointer: the one in force */
     uint32_t config_generation; /* atomic: shards compare and move over */
     struct config configs[HUB_CONFIG_COUNT_MAX];
+    struct tls_context *tls_contexts[HUB_CONFIG_COUNT_MAX]; /* of each; NULL without TLS */
+    struct tls_tickets *tls_tickets;
     struct log *log;
     struct start_signal start;
-    struct history_rule history_rules[CONFIG_LIST_COUNT_MAX]; /* the sequencer's, fixed at start */
-    bool has_sequencer;                                       /* the next two are made */
+    /* The sequencer's, fixed at start. */
+    struct history_rule history_rules[CONFIG_LIST_COUNT_MAX];
+    struct lag_rule lag_rules[CONFIG_LIST_COUNT_MAX];
+    bool has_sequencer; /* the next two are made */
     bool has_addresses;
     struct sequencer sequencer;
     struct address_table addresses;
@@ -65,11 +71,13 @@ struct hub {
     struct hub_listen listens[HUB_LISTEN_COUNT_MAX];
     uint64_t epoch;
     uint64_t seed;
-    uint64_t started_ms;       /* wall clock */
-    uint32_t connection_count; /* atomic: over all shards */
-    uint32_t connection_max;   /* fixed at start */
-    uint32_t draining;         /* atomic flag */
-    uint32_t stopping;         /* atomic flag: leave at once */
+    uint64_t started_ms;        /* wall clock */
+    uint32_t connection_count;  /* atomic: over all shards */
+    uint32_t connection_max;    /* fixed at start */
+    uint32_t presence_watchers; /* atomic: streams subscribed to $presence */
+    uint32_t stats_watchers;    /* atomic: to $stats */
+    uint32_t draining;          /* atomic flag */
+    uint32_t stopping;          /* atomic flag: leave at once */
 };
 
 /*
@@ -103,6 +111,7 @@ struct hub_world {
                   const struct io_handler *handler, void *owner, struct io **ret_io,
                   const char **ret_reason);
     uint64_t (*wall_ms)(void);
+    uint64_t (*clock_ns)(void); /* monotonic, as the loops' own */
     ssize_t (*random)(void *bytes, size_t len, unsigned flags);
 };
 

@@ -7,6 +7,7 @@
 #include "hub/errand.h"
 #include "hub/response.h"
 #include "hub/routes.h"
+#include "hub/slowest.h"
 
 enum {
     /* Clients that each shard names in one round. */
@@ -26,6 +27,7 @@ struct list_state {
 
 struct list_query {
     uint64_t limit;
+    uint64_t slowest; /* of clients: so many of those furthest behind; 0: all, in order */
     struct span after;
 };
 
@@ -57,6 +59,12 @@ static bool list_read_query(struct call *call, struct list_query *list)
     while ((r = call_parameter(call, &query, &name, &value)) > 0) {
         if (span_is(name, "limit") && !parse_limit(value, &list->limit)) {
             response_problem(call, 400, "limit is a number.");
+            return false;
+        }
+        if (span_is(name, "slowest") && span_is(call->segments[0], "clients") &&
+            (!parse_limit(value, &list->slowest) || list->slowest == 0 ||
+             list->slowest > SLOWEST_COUNT_MAX)) {
+            response_problem(call, 400, "slowest is a number from 1 to 100.");
             return false;
         }
         if (span_is(name, "after")) {
@@ -136,6 +144,12 @@ static struct errand *list_begin(struct call *call, struct list_query *list)
     response_begin(call, RESPONSE_JSON, span_of("Cache-Control: no-store\r\n"));
     if (call->head_only || call->connection->state != CONNECTION_READING) {
         return NULL; /* HEAD; or the head found no memory, and the connection is closed */
+    }
+    if (list->slowest > 0) {
+        if (!slowest_begin(call->connection, (unsigned)list->slowest)) {
+            connection_close(call->connection, "no memory");
+        }
+        return NULL;
     }
     struct errand *errand = list_errand(call, list, 0);
     if (errand == NULL) {
@@ -304,40 +318,28 @@ static void kick_work(struct errand_part *part)
 
 static void kick_done(struct errand *errand)
 {
-    static const char not_found[] =
-        "HTTP/1.1 404 Not Found\r\nContent-Type: " RESPONSE_PROBLEM "\r\nContent-Length: ";
     static const char problem[] =
         "{\"type\":\"about:blank\",\"title\":\"Not Found\",\"status\":404,"
         "\"detail\":\"That client is not connected.\"}\n";
-    static const char found[] =
-        "HTTP/1.1 200 OK\r\nContent-Type: " RESPONSE_JSON "\r\nContent-Length: ";
     struct connection *connection = errand->connection;
     uint64_t count = 0;
     for (unsigned i = 0; i < errand->part_count; i++) {
         count += errand->parts[i].number;
     }
     struct buffer body;
-    struct buffer answer;
     buffer_init(&body, 1024);
-    buffer_init(&answer, 4096);
     if (count == 0) {
         buffer_append_string(&body, problem);
     } else {
         buffer_printf(&body, "{\"disconnected\":%llu}\n", (unsigned long long)count);
     }
-    buffer_append_string(&answer, count == 0 ? not_found : found);
-    buffer_append_u64(&answer, body.len);
-    buffer_append_string(&answer, (connection->flags & CONNECTION_CLOSE_AFTER) != 0
-                                      ? "\r\nConnection: close\r\n\r\n"
-                                      : "\r\n\r\n");
-    buffer_append_span(&answer, buffer_span(&body));
-    if (answer.failed || body.failed) {
+    if (body.failed) {
         connection_close(connection, "no memory");
     } else {
-        connection_write(connection, buffer_span(&answer));
+        response_send_late(connection, count == 0 ? 404 : 200,
+                           count == 0 ? RESPONSE_PROBLEM : RESPONSE_JSON, buffer_span(&body));
     }
     buffer_fini(&body);
-    buffer_fini(&answer);
     errand_end(errand);
 }
 

@@ -5,6 +5,8 @@
 #include <time.h>
 
 #include "core/base/utf8.h"
+#include "core/event_id.h"
+#include "hub/http2.h"
 #include "proto/media_type.h"
 
 enum { RESPONSE_HEAD_MAX = 2048, RESPONSE_DETAIL_MAX = 512, RESPONSE_RETRY_AFTER_SECONDS = 1 };
@@ -16,6 +18,8 @@ static const char *status_text(int status)
         return "OK";
     case 204:
         return "No Content";
+    case 304:
+        return "Not Modified";
     case 400:
         return "Bad Request";
     case 401:
@@ -97,10 +101,25 @@ static void head_init(struct buffer *head, char *room)
         (struct buffer){.bytes = room, .capacity = RESPONSE_HEAD_MAX, .limit = RESPONSE_HEAD_MAX};
 }
 
-static void head_write(struct connection *connection, const struct buffer *head)
+/* `end`: no body follows. */
+static void head_write(struct connection *connection, const struct buffer *head, bool end)
 {
     CHECK(!head->failed);
-    connection_write(connection, buffer_span(head));
+    if (http2_is_stream(connection)) {
+        http2_respond(connection, buffer_span(head), end);
+    } else {
+        connection_write(connection, buffer_span(head));
+    }
+}
+
+/* A head, and a body if there is one. */
+static void answer_write(struct connection *connection, const struct buffer *head, struct span body)
+{
+    head_write(connection, head, body.len == 0);
+    if (body.len > 0) {
+        connection_write(connection, body);
+        connection_complete(connection);
+    }
 }
 
 void response_send(struct call *call, const struct response *response)
@@ -115,7 +134,7 @@ void response_send(struct call *call, const struct response *response)
         buffer_append_string(&head, response->content_type);
         buffer_append_string(&head, "\r\n");
     }
-    if (response->status != 204) {
+    if (response->status != 204 && response->status != 304) {
         buffer_append_string(&head, "Content-Length: ");
         buffer_append_u64(&head, response->body.len);
         buffer_append_string(&head, "\r\n");
@@ -123,10 +142,23 @@ void response_send(struct call *call, const struct response *response)
     buffer_append(&head, call->cors, call->cors_len);
     buffer_append_span(&head, response->headers);
     write_head_end(connection, &head);
-    head_write(connection, &head);
-    if (!call->head_only) {
-        connection_write(connection, response->body);
-    }
+    answer_write(connection, &head, call->head_only ? span_make(NULL, 0) : response->body);
+}
+
+void response_send_late(struct connection *connection, int status, const char *content_type,
+                        struct span body)
+{
+    char room[RESPONSE_HEAD_MAX];
+    struct buffer head;
+    head_init(&head, room);
+    write_head_begin(connection, &head, status);
+    buffer_append_string(&head, "Content-Type: ");
+    buffer_append_string(&head, content_type);
+    buffer_append_string(&head, "\r\nContent-Length: ");
+    buffer_append_u64(&head, body.len);
+    buffer_append_string(&head, "\r\n");
+    write_head_end(connection, &head);
+    answer_write(connection, &head, body);
 }
 
 static void problem_write(struct buffer *body, int status, const char *detail)
@@ -200,34 +232,42 @@ void response_begin(struct call *call, const char *content_type, struct span hea
     buffer_append(&head, call->cors, call->cors_len);
     buffer_append_span(&head, headers);
     write_head_end(connection, &head);
-    head_write(connection, &head);
+    head_write(connection, &head, call->head_only);
 }
 
 void response_refuse(struct connection *connection, const struct http_problem *problem)
 {
-    char head_room[RESPONSE_HEAD_MAX];
-    struct buffer head;
     struct buffer body;
-    head_init(&head, head_room);
     buffer_init(&body, 8 * RESPONSE_DETAIL_MAX);
     problem_write(&body, problem->status, problem->reason);
-    write_head_begin(connection, &head, problem->status);
-    buffer_append_string(&head, "Content-Type: " RESPONSE_PROBLEM "\r\nContent-Length: ");
-    buffer_append_u64(&head, body.len);
-    buffer_append_string(&head, "\r\n");
-    write_head_end(connection, &head);
-    head_write(connection, &head);
-    connection_write(connection, buffer_span(&body));
+    response_send_late(connection, problem->status, RESPONSE_PROBLEM, buffer_span(&body));
     buffer_fini(&body);
+}
+
+/* Between half and one and a half of the mean, so that clients do not all return at once. */
+static unsigned long long retry_ms(struct shard *shard)
+{
+    uint32_t mean_ms = shard->config->retry_ms;
+    return mean_ms / 2 + random_below(&shard->random, (uint64_t)mean_ms + 1);
+}
+
+void response_stream_first_words(struct connection *connection, bool with_place)
+{
+    struct shard *shard = connection->shard;
+    char id[EVENT_ID_LEN];
+    char place[40] = "";
+    char text[80];
+    if (with_place) {
+        event_id_write(id, shard->hub->epoch, connection->subscriber.position);
+        snprintf(place, sizeof(place), "id: %.*s\n", EVENT_ID_LEN, id);
+    }
+    int len = snprintf(text, sizeof(text), ": spate\n%sretry: %llu\n\n", place, retry_ms(shard));
+    connection_write_chunk(connection, span_make(text, (size_t)len));
 }
 
 void response_stream_retry(struct connection *connection)
 {
-    struct shard *shard = connection->shard;
-    uint32_t mean_ms = shard->config->retry_ms;
-    /* Between half and one and a half of the mean, so that clients do not all return at once. */
-    uint64_t retry_ms = mean_ms / 2 + random_below(&shard->random, (uint64_t)mean_ms + 1);
     char text[48];
-    int len = snprintf(text, sizeof(text), "retry: %llu\n\n", (unsigned long long)retry_ms);
+    int len = snprintf(text, sizeof(text), "retry: %llu\n\n", retry_ms(connection->shard));
     connection_write_chunk(connection, span_make(text, (size_t)len));
 }

@@ -43,9 +43,18 @@ void response_not_now(struct call *call, const char *detail);
 /* The head of an answer whose body comes in chunks (or until the end, for HTTP/1.0). */
 void response_begin(struct call *call, const char *content_type, struct span headers);
 
+/* A small answer whose call is over. */
+void response_send_late(struct connection *connection, int status, const char *content_type,
+                        struct span body);
 /* A request that could not be parsed has no call. */
 void response_refuse(struct connection *connection, const struct http_problem *problem);
 
+/*
+ * The beginning of a stream, at once, so that proxies and clients see it begin: a comment, the id
+ * of the place where it begins, and a `retry:`. With the id, also a client that is cut off before
+ * its first event can resume.
+ */
+void response_stream_first_words(struct connection *connection, bool with_place);
 /* A `retry:` field, jittered around the configured mean, as a piece of a stream. */
 void response_stream_retry(struct connection *connection);
 

@@ -27,6 +27,17 @@ void publish_status_all(struct call *call); /* /publish/status/{status} */
 void look_health(struct call *call);
 void look_ready(struct call *call);
 void look_stats(struct call *call);
+/* What it answers: one JSON object, without a line end. */
+void look_write_stats(struct shard *shard, struct buffer *body);
+
+/* hub/openapi.c */
+void look_openapi(struct call *call);
+
+/* hub/metrics.c */
+void look_metrics(struct call *call);
+
+/* hub/profile_report.c */
+void look_fanout(struct call *call);
 
 /* hub/lists.c */
 void list_clients(struct call *call);

@@ -5,7 +5,9 @@
 
 #include "core/base/memory.h"
 #include "core/event_id.h"
+#include "hub/http2.h"
 #include "hub/resume_request.h"
+#include "hub/transport.h"
 #include "net/cpu.h"
 
 void shard_count(uint64_t *counter, int64_t by)
@@ -101,13 +103,17 @@ static void shard_accepted(void *owner, struct io_listener *listener, int32_t de
         flags |= CONNECTION_LOCAL_SOCKET;
     }
     connection->flags = flags;
-    connection->address = address;
+    connection->address.peer = address;
     /* Relaxed: see shard_admit. */
     __atomic_fetch_add(&shard->hub->connection_count, 1, __ATOMIC_RELAXED);
     shard->refused_count += (flags & CONNECTION_REFUSED) != 0;
     shard_count(&shard->stats.accepted, 1);
     shard_count(&shard->stats.connections, 1);
     connection_open(connection);
+    if (container_of(listener, struct shard_listener, listener)->is_tls &&
+        transport_begin(connection, shard->tls) < 0) {
+        connection_close(connection, "no memory");
+    }
 }
 
 static void shard_accept_failed(void *owner, struct io_listener *listener, int error)
@@ -121,8 +127,10 @@ static void shard_accept_failed(void *owner, struct io_listener *listener, int e
 
 static void shard_received(void *owner, struct io_stream *stream, const char *bytes, ssize_t len)
 {
-    (void)owner;
+    struct shard *shard = owner;
+    profile_request(shard->profile);
     connection_received(connection_of(stream), bytes, len);
+    profile_request_end(shard->profile);
 }
 
 static void shard_hung_up(void *owner, struct io_stream *stream)
@@ -149,6 +157,9 @@ static void control_sent(struct shard *shard, uint32_t send_index, ssize_t sent)
         return;
     }
     connection->outbox->sent += (size_t)sent;
+    if (sent > 0 && connection->state == CONNECTION_CARRYING) {
+        connection->sent_ms = shard->now_ms;
+    }
     io_watch_writable(shard->io, &connection->stream);
 }
 
@@ -167,7 +178,13 @@ static void shard_sends_final(void *owner)
     struct shard *shard = owner;
     shard->now_ms = io_now_ms(shard->io);
     shard->wall_ms = hub_wall_ms();
+    profile_enter(shard->profile, PROFILE_PHASE_COMPLETION, io_now_ns(shard->io));
+    for (uint32_t i = 0; i < shard->short_count; i++) {
+        fanout_sent(&shard->fanout, shard->shorts[i].token, shard->shorts[i].taken);
+    }
+    shard->short_count = 0;
     fanout_sends_final(&shard->fanout);
+    profile_enter(shard->profile, PROFILE_PHASE_RECEIVE, shard->profile->final_ns);
     for (uint32_t i = 0; i < shard->control_send_count; i++) {
         struct connection *connection = shard->control_sends[i];
         if (connection != NULL && connection->state != CONNECTION_CLOSED) {
@@ -209,6 +226,14 @@ static void shard_fanout_send(void *owner, struct subscriber *subscriber, struct
 {
     struct shard *shard = owner;
     struct connection *connection = connection_of_subscriber(subscriber);
+    if (connection->transport != NULL) {
+        ssize_t taken = transport_take(connection, bytes);
+        connection->sent_ms = taken > 0 ? shard->now_ms : connection->sent_ms;
+        if (taken != (ssize_t)bytes.len) {
+            shard->shorts[shard->short_count++] = (struct shard_short){token, taken};
+        }
+        return;
+    }
     connection->sent_ms = shard->now_ms;
     io_send(shard->io, &connection->stream, bytes.bytes, bytes.len, token);
 }
@@ -216,7 +241,11 @@ static void shard_fanout_send(void *owner, struct subscriber *subscriber, struct
 static void shard_fanout_blocked(void *owner, struct subscriber *subscriber)
 {
     struct shard *shard = owner;
-    io_watch_writable(shard->io, &connection_of_subscriber(subscriber)->stream);
+    struct connection *connection = connection_of_subscriber(subscriber);
+    /* A transport's outbox is on its way out, and says when it is. */
+    if (connection->transport == NULL) {
+        io_watch_writable(shard->io, &connection->stream);
+    }
 }
 
 /* The subscriber fell behind further than anything is kept: it is told, and goes on from there. */
@@ -239,6 +268,24 @@ static void shard_fanout_lapped(void *owner, struct subscriber *subscriber, uint
     resume_write_gap(connection, "expired", span_make(id, sizeof(id)), point.first_available);
 }
 
+/* It fell behind further than its channel's rule allows. */
+static void shard_fanout_lagging(void *owner, struct subscriber *subscriber, enum lag_policy policy)
+{
+    struct shard *shard = owner;
+    struct connection *connection = connection_of_subscriber(subscriber);
+    if (policy == LAG_DISCONNECT) {
+        shard_count(&shard->stats.slow_disconnects, 1);
+        connection_end_stream(connection, "too slow");
+        return;
+    }
+    char id[EVENT_ID_LEN];
+    event_id_write(id, shard->hub->epoch, subscriber->position);
+    shard_count(&shard->stats.gaps, 1);
+    shard_count(&shard->stats.skips, 1);
+    fanout_skip(&shard->fanout, subscriber);
+    resume_write_gap(connection, "skipped", span_make(id, sizeof(id)), 0);
+}
+
 static void shard_fanout_failed(void *owner, struct subscriber *subscriber, int error)
 {
     (void)owner;
@@ -250,17 +297,41 @@ static const struct fanout_handler shard_fanout_handler = {
     .send = shard_fanout_send,
     .blocked = shard_fanout_blocked,
     .lapped = shard_fanout_lapped,
+    .lagging = shard_fanout_lagging,
     .failed = shard_fanout_failed,
 };
 
 /* ---- One turn ---------------------------------------------------------------------------------
  */
 
+/* A send for a connection without transport, for which the outbox comes between its events. */
 static bool connection_is_inside_event(const struct connection *connection)
 {
     return connection->state == CONNECTION_STREAMING &&
            (connection->subscriber.partial != NULL ||
             (connection->subscriber.flags & SUBSCRIBER_BLOCKED) != 0);
+}
+
+/* What is next for the socket. False: not now, or never. */
+static bool outbox_next(struct outbox *outbox, struct list *later, struct span *ret_bytes)
+{
+    struct connection *connection = outbox->connection;
+    if (connection->transport != NULL) {
+        return transport_seal(connection, ret_bytes);
+    }
+    if (connection->state == CONNECTION_STREAMING &&
+        connection->subscriber.turn == connection->shard->fanout.turn) {
+        /* One send per stream and turn, and this one's was an event. */
+        list_append(later, &outbox->link);
+        return false;
+    }
+    if (connection_is_inside_event(connection)) {
+        /* Other bytes must not go into the middle of an event that fell short. */
+        connection_close(connection, "too slow");
+        return false;
+    }
+    *ret_bytes = span_make(outbox->data.bytes + outbox->sent, outbox->data.len - outbox->sent);
+    return true;
 }
 
 /* Queues one send for each connection that has something to say and nothing under way. */
@@ -275,21 +346,13 @@ static void shard_send_outboxes(struct shard *shard)
         }
         struct outbox *outbox = container_of(link, struct outbox, link);
         struct connection *connection = outbox->connection;
-        if (connection->state == CONNECTION_STREAMING &&
-            connection->subscriber.turn == shard->fanout.turn) {
-            /* One send per stream and turn, and this one's was an event. */
-            list_append(&later, link);
-            continue;
+        struct span bytes;
+        if (outbox_next(outbox, &later, &bytes)) {
+            shard->control_sends[shard->control_send_count] = connection;
+            io_send(shard->io, &connection->stream, bytes.bytes, bytes.len,
+                    FANOUT_SENDS_MAX + shard->control_send_count);
+            shard->control_send_count++;
         }
-        if (connection_is_inside_event(connection)) {
-            /* Other bytes must not go into the middle of an event that fell short. */
-            connection_close(connection, "too slow");
-            continue;
-        }
-        shard->control_sends[shard->control_send_count] = connection;
-        io_send(shard->io, &connection->stream, outbox->data.bytes + outbox->sent,
-                outbox->data.len - outbox->sent, FANOUT_SENDS_MAX + shard->control_send_count);
-        shard->control_send_count++;
     }
     list_splice(&shard->outgoing, &later);
 }
@@ -336,6 +399,8 @@ static void connection_drain(struct connection *connection)
         uint64_t spread_ms = (uint64_t)shard->config->drain_seconds * 1000 * 3 / 4;
         wheel_set(&shard->wheel, &connection->timer,
                   shard->now_ms + random_below(&shard->random, spread_ms));
+    } else if (connection->state == CONNECTION_CARRYING) {
+        http2_drain(connection);
     }
 }
 
@@ -343,6 +408,9 @@ static void connection_stop(struct connection *connection)
 {
     if (connection->state == CONNECTION_STREAMING) {
         connection_end_stream(connection, "shutdown");
+    } else if (connection->state == CONNECTION_CARRYING) {
+        /* It ends with its last stream. */
+        http2_drain(connection);
     } else if (connection->outbox == NULL) {
         connection_close(connection, "shutdown");
     }
@@ -400,6 +468,7 @@ static void shard_take_config(struct shard *shard)
     uint32_t generation = __atomic_load_n(&shard->hub->config_generation, __ATOMIC_ACQUIRE);
     if (generation != shard->config_generation) {
         shard->config = __atomic_load_n(&shard->hub->config, __ATOMIC_ACQUIRE);
+        shard->tls = shard->hub->tls_contexts[shard->config - shard->hub->configs];
         /* Release: after this the shard no longer reads the old one; pairs with hub_reload. */
         __atomic_store_n(&shard->config_generation, generation, __ATOMIC_RELEASE);
     }
@@ -418,8 +487,9 @@ static bool shard_has_orders(const struct shard *shard)
 static int shard_timeout_ms(struct shard *shard)
 {
     if (shard_has_orders(shard) || fanout_has_work(&shard->fanout) ||
-        !list_is_empty(&shard->outgoing) || shard->control_send_count > 0 ||
-        !mailbox_is_empty(&shard->mailbox)) {
+        !list_is_empty(&shard->outgoing) || !list_is_empty(&shard->pumping) ||
+        shard->control_send_count > 0 || !mailbox_is_empty(&shard->mailbox) ||
+        shard->notices.count > 0) {
         return 0;
     }
     uint64_t wait_ms = wheel_wait_ms(&shard->wheel, shard->now_ms);
@@ -430,27 +500,63 @@ static int shard_timeout_ms(struct shard *shard)
     return (int)wait_ms;
 }
 
+static void shard_fan_out(struct shard *shard)
+{
+    shard->fanout.wall_ms = shard->wall_ms;
+    if (fanout_has_work(&shard->fanout)) {
+        profile_enter(shard->profile, PROFILE_PHASE_PASS, profile_clock(shard->profile));
+        fanout_take(&shard->fanout);
+        fanout_run(&shard->fanout);
+        profile_enter(shard->profile, PROFILE_PHASE_REST, profile_clock(shard->profile));
+    }
+}
+
+/* Lets HTTP/2 frame what the turn has brought. */
+static void shard_pump(struct shard *shard)
+{
+    struct list round;
+    struct list *link;
+    list_init(&round);
+    list_splice(&round, &shard->pumping);
+    while ((link = list_take(&round)) != NULL) {
+        http2_pump(container_of(link, struct http2, link));
+    }
+}
+
+/* Nothing points at them any more: everybody who was busy with them is done. */
+static void shard_free_streams(struct shard *shard)
+{
+    struct list *link;
+    while ((link = list_take(&shard->closed_streams)) != NULL) {
+        shard_connection_put(shard, container_of(link, struct connection, waiting));
+    }
+}
+
 bool shard_turn(struct shard *shard)
 {
+    shard_free_streams(shard);
     int timeout_ms = shard_timeout_ms(shard);
     if (timeout_ms != 0) {
         /* Whoever hands us something from here on wakes us; what came before is seen now. */
         doorbell_arm(&shard->doorbell);
         timeout_ms = shard_timeout_ms(shard);
     }
+    profile_turn(shard->profile, timeout_ms == 0 ? PROFILE_PHASE_SUBMIT : PROFILE_PHASE_WAIT,
+                 profile_clock(shard->profile));
     int r = io_turn(shard->io, timeout_ms);
     doorbell_disarm(&shard->doorbell);
     CHECK(r == 0);
 
     shard_take_config(shard);
     mailbox_deliver_all(&shard->mailbox, shard);
-    fanout_take(&shard->fanout);
-    fanout_run(&shard->fanout);
+    system_publish(shard);
+    shard_fan_out(shard);
     shard_timers(shard);
     shard_sweep(shard);
     if (hub_is_draining(shard->hub)) {
         shard_drain(shard);
     }
+    shard_pump(shard);
     shard_send_outboxes(shard);
     return !(shard->draining && shard->stats.connections == 0);
 }
@@ -515,19 +621,27 @@ struct shard *shard_new(struct hub *hub, unsigned shard_index)
     shard->shard_index = shard_index;
     shard->cpu = -1;
     shard->config = config;
+    shard->tls = hub->tls_contexts[0];
     shard->config_generation = hub->config_generation;
     shard->log = log_get_ring(hub->log, shard_index);
     doorbell_init(&shard->doorbell);
     mailbox_init(&shard->mailbox);
     list_init(&shard->waiting);
     list_init(&shard->outgoing);
+    list_init(&shard->pumping);
+    list_init(&shard->closed_streams);
     random_init(&shard->random, hub->seed + shard_index);
     shard->client_number_next = random_next(&shard->random);
     shard->control_sends = memory_alloc(SHARD_CONTROL_SENDS_MAX * sizeof(shard->control_sends[0]));
+    shard->shorts = memory_alloc(FANOUT_SENDS_MAX * sizeof(shard->shorts[0]));
+    buffer_init(&shard->plain, SHARD_PLAIN_MAX_BYTES);
+    buffer_init(&shard->sealed, SHARD_PLAIN_MAX_BYTES);
     /* The path and the query of one request, each decoded once. */
     shard->scratch_size = 2 * (size_t)config->head_bytes_max + 1024;
     shard->scratch = memory_alloc(shard->scratch_size);
-    bool failed = shard->control_sends == NULL || shard->scratch == NULL;
+    shard->profile = profile_new(hub_world->clock_ns);
+    bool failed = shard->control_sends == NULL || shard->shorts == NULL || shard->scratch == NULL ||
+                  shard->profile == NULL;
     failed |= table_init(&shard->clients, hub->connection_max) < 0;
     failed |= queue_init(&shard->queue, config->queue_length) < 0;
     if (!failed) {
@@ -540,6 +654,8 @@ struct shard *shard_new(struct hub *hub, unsigned shard_index)
         return NULL;
     }
     fanout_set_handler(&shard->fanout, &shard_fanout_handler, shard);
+    fanout_set_sends_max(&shard->fanout, SHARD_FANOUT_SENDS_MAX);
+    shard->fanout.profile = shard->profile;
     return shard;
 }
 
@@ -548,6 +664,7 @@ void shard_free(struct shard *shard)
     if (shard->io != NULL) {
         io_free(shard->io);
     }
+    system_notices_fini(&shard->notices);
     fanout_fini(&shard->fanout);
     queue_fini(&shard->queue);
     mailbox_fini(&shard->mailbox);
@@ -557,7 +674,11 @@ void shard_free(struct shard *shard)
     }
     memory_free(shard->slabs);
     memory_free(shard->control_sends);
+    memory_free(shard->shorts);
+    buffer_fini(&shard->plain);
+    buffer_fini(&shard->sealed);
     memory_free(shard->scratch);
+    profile_free(shard->profile);
     memory_free(shard);
 }
 
@@ -578,6 +699,7 @@ int shard_open(struct shard *shard)
         struct shard_listener *listener = &shard->listeners[i];
         listener->listener.fd = hub->listens[i].fds[shard->shard_index];
         listener->is_local = hub->listens[i].is_local;
+        listener->is_tls = hub->listens[i].is_tls;
         r = io_listen(shard->io, &listener->listener);
         if (r < 0) {
             shard->start_problem = "cannot accept connections";
@@ -619,10 +741,18 @@ enum publish_outcome shard_publish(struct shard *shard, struct publication *publ
                                    unsigned count)
 {
     struct shard_set shards;
+    for (unsigned i = 0; i < count; i++) {
+        publications[i].frame->received_ns = shard->profile->request_ns;
+    }
+    publications[0].sequenced_ns = 0;
     enum publish_outcome outcome =
         sequencer_publish(&shard->hub->sequencer, publications, count, shard->wall_ms, &shards);
     if (outcome == PUBLISH_DONE) {
         shard_count(&shard->stats.published, count);
+        if (publications[0].sequenced_ns != 0) {
+            profile_published(shard->profile, count, publications[0].sequenced_ns,
+                              publications[0].waited_ns);
+        }
         /* This shard looks at its own queue later in this very turn. */
         shards.bits[shard->shard_index / 64] &= ~(1ULL << (shard->shard_index % 64));
         hub_wake(shard->hub, &shards);

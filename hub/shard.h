@@ -20,8 +20,10 @@
 #include "core/doorbell.h"
 #include "core/fanout.h"
 #include "core/mailbox.h"
+#include "core/profile.h"
 #include "hub/connection.h"
 #include "hub/hub.h"
+#include "hub/system_channel.h"
 #include "net/io.h"
 
 #ifdef __cplusplus
@@ -33,8 +35,15 @@ enum {
     SHARD_SLAB_COUNT = 256,
     /* Sends of control bytes (answers, heartbeats) in one turn; tokens follow the fan-out's. */
     SHARD_CONTROL_SENDS_MAX = 4096,
+    /*
+     * Events sent in one turn: about 0.15 ms of it. So the event that was published when the first
+     * subscriber had the last one is taken in soon, and all the others are sent both at once.
+     */
+    SHARD_FANOUT_SENDS_MAX = 32,
     SHARD_TIMERS_PER_TURN = 1024,
     SHARD_SWEEP_MS = 500,
+    /* One receive, and half a record from before. */
+    SHARD_PLAIN_MAX_BYTES = 256 * 1024,
     /* Refused connections that are answered at one time; more are dropped without an answer. */
     SHARD_REFUSED_MAX = 64,
 };
@@ -49,15 +58,31 @@ struct shard_stats {
     uint64_t published;
     uint64_t heartbeats;
     uint64_t gaps;
+    uint64_t skips;
     uint64_t slow_disconnects;
+    uint64_t aged_out;
     uint64_t bad_requests;
     uint64_t evicted_half_open;
     uint64_t accept_failures;
+    uint64_t tls_handshakes;
+    uint64_t tls_resumptions; /* of them, with a ticket */
+    uint64_t tls_handshake_failures;
+    uint64_t tls_handshake_timeouts;
+    uint64_t http2_connections;
+    uint64_t http2_streams; /* requests, of whatever kind */
+    uint64_t http2_floods;  /* connections that were ended for making work in vain */
+};
+
+/* What a transport did not take of one of the turn's deliveries. */
+struct shard_short {
+    uint32_t token;
+    ssize_t taken;
 };
 
 struct shard_listener {
     struct io_listener listener;
     bool is_local;
+    bool is_tls;
 };
 
 struct shard {
@@ -71,6 +96,7 @@ struct shard {
     struct queue queue;
     struct fanout fanout;
     const struct config *config;
+    struct tls_context *tls;    /* that of the configuration, or NULL */
     uint32_t config_generation; /* atomic: main reads it before it frees an old configuration */
     struct log_ring *log;
     struct random random;
@@ -90,18 +116,26 @@ struct shard {
     uint32_t slab_capacity;
     struct connection *free_slots;
     uint32_t refused_count;
-    struct list waiting;  /* connections without a whole request yet, oldest first */
-    struct list outgoing; /* outboxes with something to send */
-    struct table clients; /* streams by the hash of their id */
+    struct list waiting;        /* connections without a whole request yet, oldest first */
+    struct list outgoing;       /* outboxes with something to send */
+    struct list pumping;        /* HTTP/2 connections that may have something to frame */
+    struct list closed_streams; /* of HTTP/2, by `waiting`; free from the next turn on */
+    struct table clients;       /* streams by the hash of their id */
+    struct system_notices notices;
     uint64_t client_number_next;
     struct connection **control_sends; /* of this turn; NULL where a send fell short */
     uint32_t control_send_count;
+    struct shard_short *shorts; /* of this turn */
+    uint32_t short_count;
+    struct buffer plain;  /* scratch of the transports: what was just received, and ... */
+    struct buffer sealed; /* ... records that answer it */
     /* Scratch memory of the call being answered (hub/call.h). */
     char *scratch;
     size_t scratch_size;
     uint64_t date_second; /* the second that `date` says */
     char date[40];
     struct shard_stats stats;
+    struct profile *profile;
     /* Start-up: what became of it. */
     int start_result;
     const char *start_problem;

@@ -1,5 +1,6 @@
 /* Subscribing: from a GET to a stream. */
 #include "core/fanout.h"
+#include "hub/access.h"
 #include "hub/response.h"
 #include "hub/resume_request.h"
 #include "hub/routes.h"
@@ -22,9 +23,16 @@ static void subscription_init(struct subscription *subscription, struct span cli
 static const char stream_headers[] = "Cache-Control: no-cache, no-transform\r\n"
                                      "X-Accel-Buffering: no\r\n";
 
-static bool name_is_reserved(struct span name)
+/* A name of the hub's own. False: the refusal has been sent. */
+static bool may_watch(struct call *call, enum channel_kind kind, struct span name)
 {
-    return name.len > 0 && name.bytes[0] == '$';
+    if (kind != CHANNEL_PUBLIC || system_channel_named(name) == SYSTEM_CHANNEL_NONE) {
+        response_problem(call, 403,
+                         "Names that begin with $ are the hub's own; it has the channels $presence "
+                         "and $stats.");
+        return false;
+    }
+    return access_may_watch(call);
 }
 
 /* Adds a channel once, however often it is named. False: the refusal has been sent. */
@@ -38,8 +46,7 @@ static bool subscription_add(struct call *call, struct subscription *subscriptio
                          call->config->name_bytes_max);
         return false;
     }
-    if (name_is_reserved(name)) {
-        response_problem(call, 403, "Names that begin with $ are the hub's own.");
+    if (name.bytes[0] == '$' && !may_watch(call, kind, name)) {
         return false;
     }
     if (kind == CHANNEL_PUBLIC && span_is(name, "broadcast")) {
@@ -141,7 +148,11 @@ static void subscription_open(struct call *call, struct subscription *subscripti
     case SUBSCRIBE_DONE:
         break;
     }
+    for (unsigned i = 0; i < subscription->channel_count; i++) {
+        system_channel_watch(connection, system_channel_named(subscription->channels[i].name));
+    }
     if (connection_stream(connection, subscription->client) < 0) {
+        system_channel_unwatch(connection);
         fanout_leave(&shard->fanout, subscriber, shard->wall_ms);
         response_not_now(call, "This hub is out of memory.");
         return;
@@ -152,9 +163,8 @@ static void subscription_open(struct call *call, struct subscription *subscripti
     if (connection->state != CONNECTION_STREAMING) {
         return; /* no memory for it */
     }
-    /* A comment goes out at once, so that proxies and clients see the stream begin. */
-    connection_write_chunk(connection, span_of(": spate\n\n"));
-    response_stream_retry(connection);
+    /* Its place lies beyond a gap: a client that has not read of the gap must ask for it again. */
+    response_stream_first_words(connection, resume->gap == NULL);
     if (resume->gap != NULL && connection->state == CONNECTION_STREAMING) {
         shard_count(&shard->stats.gaps, 1);
         resume_write_gap(connection, resume->gap, resume->last_event_id, resume->first_available);

@@ -103,6 +103,7 @@ int io_init(struct io *io, const struct io_backend *backend, const struct io_opt
     *io = (struct io){.backend = backend, .wake_fd = -1};
     list_init(&io->paused);
     io->stream_count_max = io_stream_count_cap(options->stream_count_max);
+    io->has_plain_descriptors = options->plain_descriptors;
     while (io->queue.mask + 1 < io->stream_count_max) {
         io->queue.mask = io->queue.mask * 2 + 1;
     }
@@ -165,7 +166,13 @@ void io_clock_read(struct io *io)
 {
     struct timespec now;
     CHECK(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
-    io->now_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    io->now_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+    io->now_ms = io->now_ns / 1000000;
+}
+
+uint64_t io_now_ns(const struct io *io)
+{
+    return io->now_ns;
 }
 
 uint64_t io_now_ms(const struct io *io)
@@ -373,6 +380,18 @@ int io_open(struct io *io, struct io_stream *stream, int32_t descriptor)
     CHECK(stream->flags == 0);
     io->offering = false;
     return io->backend->open(io, stream, descriptor);
+}
+
+int io_adopt(struct io *io, struct io_stream *stream, int fd)
+{
+    CHECK(!io->offering);
+    CHECK(io->has_plain_descriptors);
+    CHECK(stream->flags == 0);
+    if (io->stream_count >= io->stream_count_max) {
+        (void)close(fd);
+        return -EMFILE;
+    }
+    return io->backend->open(io, stream, fd);
 }
 
 void io_reject(struct io *io, int32_t descriptor)

@@ -110,7 +110,7 @@ struct io_options {
      * as many as that allows. With io_uring this is the number of direct descriptors reserved.
      */
     uint32_t stream_count_max;
-    bool plain_descriptors; /* io_uring: keep ordinary descriptors (for measurements) */
+    bool plain_descriptors; /* io_uring: keep ordinary descriptors (clients; measurements) */
     /* io_uring: ring sizes, powers of two; 0 for the defaults. Tests make them small. */
     uint32_t sq_entries;
     uint32_t cq_entries;
@@ -159,6 +159,8 @@ int io_turn(struct io *io, int timeout_ms);
 
 /* Monotonic milliseconds, read once per turn after the wait. */
 uint64_t io_now_ms(const struct io *io);
+/* The same reading in nanoseconds. */
+uint64_t io_now_ns(const struct io *io);
 
 /* Makes the current or the next io_turn return at once. Any thread; async-signal-safe. */
 void io_wake(struct io *io);
@@ -185,6 +187,13 @@ bool io_listener_is_idle(const struct io_listener *listener);
  */
 int io_open(struct io *io, struct io_stream *stream, int32_t descriptor);
 void io_reject(struct io *io, int32_t descriptor);
+/*
+ * Like io_open, at any time, for a socket that did not come from accepting: a client's, connecting
+ * or connected. `fd` is non-blocking and io's from here on; the loop must have been made with
+ * plain_descriptors. While it is connecting a send takes nothing (-EAGAIN or -ENOTCONN), and
+ * `writable` tells when to try again. -EMFILE when stream_count_max streams are open.
+ */
+int io_adopt(struct io *io, struct io_stream *stream, int fd);
 
 /*
  * Reading delivers bytes as they come. Stopping it leaves unread bytes in the kernel, so that the

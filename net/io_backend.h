@@ -101,11 +101,13 @@ struct io {
     struct io_handler handler;
     void *owner;
     uint64_t now_ms;
+    uint64_t now_ns;
     int wake_fd; /* an eventfd; written by io_wake, the rest of this struct by the owning thread
                     only */
     uint32_t stream_count;
     uint32_t stream_count_max;
     uint32_t listener_count;
+    bool has_plain_descriptors; /* the owner may bring sockets of its own */
     bool in_turn;
     bool sends_pending; /* bytes are on loan: the next turn must not wait */
     bool offering;      /* inside `accepted`, and neither io_open nor io_reject was called yet */

@@ -4,15 +4,14 @@ import { EventSource } from 'eventsource';
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import http from 'node:http';
-import { chromium } from 'playwright-core';
+import { foreignPage, openBrowser } from './browser.mjs';
 import { test } from './harness.mjs';
 import { until } from './until.mjs';
 
 const AWKWARD = 'line 1\nline 2\n\n  indented: é🌊\n';
 
 function curl(args, defer) {
-    const child = spawn('curl', ['-sS', ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn('curl', ['-sSk', ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
     const result = { child, output: '', errors: '' };
     child.stdout.setEncoding('utf8').on('data', (text) => (result.output += text));
     child.stderr.setEncoding('utf8').on('data', (text) => (result.errors += text));
@@ -27,7 +26,7 @@ function curl(args, defer) {
 test('curl -N sees each event at once', async ({ hub, defer }) => {
     const reader = curl(['-N', '-i', `${hub.url}/sse/curl`], defer);
     await until('the head and the retry', () => /\r\n\r\n:[^]*retry:/.test(reader.output));
-    assert.match(reader.output, /^HTTP\/1\.1 200 .*\r\n/);
+    assert.match(reader.output, /^HTTP\/(1\.1|2) 200 .*\r\n/);
     for (let i = 0; i < 3; i++) {
         const writer = curl(['--fail', '-H', 'Content-Type: text/plain', '--data-binary', `curl ${i}`,
             `${hub.url}/publish/curl`], defer);
@@ -128,33 +127,6 @@ test('fetch and a web stream, without any library', async ({ hub, defer }) => {
         text += value;
     }
 });
-
-/* A page of another origin: the same machine, another port. */
-async function foreignPage(defer) {
-    const server = http.createServer((request, response) => {
-        response.setHeader('Content-Type', 'text/html; charset=utf-8');
-        response.end('<!doctype html><title>a page of another origin</title>');
-    });
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    defer(() => new Promise((resolve) => {
-        server.closeAllConnections();
-        server.close(resolve);
-    }));
-    return `http://127.0.0.1:${server.address().port}/`;
-}
-
-async function openBrowser(defer, url) {
-    const browser = await chromium.launch({
-        executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-        args: ['--no-sandbox', '--headless', '--disable-gpu', '--disable-quic', '--no-first-run',
-            '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-    });
-    defer(() => browser.close());
-    const page = await browser.newPage();
-    await page.goto(url);
-    return page;
-}
 
 /* Runs in the page: an EventSource that writes everything down in window.seen. */
 function listen(url) {

@@ -3,6 +3,7 @@
  * the same order. `--big` makes it 10,000 subscribers instead of 2,000.
  */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from './harness.mjs';
 import { settings } from './hub.mjs';
 import { Random, seed } from './random.mjs';
@@ -44,10 +45,10 @@ class Crowd {
     }
 
     #block(member, block) {
-        /* Heartbeats, and the comment and retry of the beginning. */
+        /* Heartbeats and the beginning have no data. */
         const lines = block.split('\n').filter((line) => !/^(:|retry:)/.test(line) && line !== '');
         member.started = true;
-        if (lines.length === 0) {
+        if (!lines.some((line) => line.startsWith('data:'))) {
             return;
         }
         const text = lines.join('\n');
@@ -285,6 +286,77 @@ test('a subscriber that never reads holds little of the kernel\'s memory', { hub
         assert.ok(stats.bytes_sent < 1024 * 1024, `${stats.bytes_sent} bytes went into the kernel`);
     });
 
+/* Batches that are sent without waiting for answers, so that nothing slows the publisher down. */
+test('32,768 messages to one channel, as fast as they can be sent', {
+    hub: { args: ['--history-count', '1000000', '--history-bytes', '64MiB'] }, seconds: 180,
+}, async ({ hub }) => {
+    const total = 32768;
+    const streams = [];
+    for (let i = 0; i < 20; i++) {
+        streams.push(await hub.subscribe('/sse/burst', { keepRaw: false }));
+    }
+    const client = hub.client();
+    const size = 256;
+    for (let i = 0; i < total; i += size) {
+        const body = Array.from({ length: size }, (_, j) => JSON.stringify({ data: String(i + j) }));
+        const response = await client.request('POST', '/publish/burst',
+            { body: body.join('\n'), headers: { 'Content-Type': 'application/x-ndjson' } });
+        assert.equal(response.status, 200);
+    }
+    for (const stream of streams) {
+        await stream.received(total, 120);
+        assert.equal(stream.events.length, total);
+        assert.ok(stream.events.every(({ data }, i) => data === String(i)));
+    }
+});
+
+/*
+ * Everybody comes back at once and wants everything, and reads nothing of it: what is replayed is read
+ * from history at the client's pace, and costs no memory that grows with it.
+ */
+test('a storm of resuming clients holds up nobody and holds no memory', {
+    hub: { args: ['--history-bytes', '16MiB', '--history-count', '10000', '--shards', '2'] }, seconds: 180,
+}, async ({ hub, defer }) => {
+    const count = settings.big ? 5000 : 500;
+    const payload = 'x'.repeat(8 * 1024);
+    const client = hub.client();
+    for (let i = 0; i < 1000; i++) {
+        await publishUntilAccepted(client, 'storm', `${i} ${payload}`);
+    }
+    const live = await hub.subscribe('/sse/storm', { keepRaw: false });
+    const retained = (await hub.stats()).history_bytes;
+    const storm = [];
+    defer(() => storm.forEach((stream) => stream.close()));
+    for (let i = 0; i < count; i += 100) {
+        storm.push(...await Promise.all(Array.from({ length: 100 }, async () => {
+            const stream = await hub.subscribe('/sse/storm', { headers: { 'Last-Event-ID': 'earliest' },
+                keepRaw: false, ready: false });
+            stream.wire.socket.pause();
+            return stream;
+        })));
+    }
+    await until('all of them being blocked', async () => {
+        const stats = await hub.stats();
+        return stats.streams === count + 1 && stats.short_sends >= count;
+    });
+    const { history_reads: reads } = await hub.stats();
+    for (let i = 0; i < 100; i++) {
+        await hub.publish('storm', `live ${i}`);
+        await live.received(i + 1);
+    }
+    const stats = await hub.stats();
+    /* Nobody is read for who cannot be sent to, but for sockets that still take some. */
+    assert.ok(stats.history_reads - reads < count, `${stats.history_reads - reads} reads`);
+    assert.ok(stats.history_bytes <= retained + 1024 * 1024);
+    const resident = Number(/VmRSS:\s+(\d+) kB/
+        .exec(readFileSync(`/proc/${hub.process.pid}/status`, 'utf8'))[1]) * 1024;
+    assert.ok(resident < 512 * 1024 * 1024, `${resident} bytes for ${count} replays of 8 MiB`);
+    /* One of them reads on, and gets everything. */
+    storm[0].wire.socket.resume();
+    await storm[0].when('the last', () => storm[0].data.at(-1) === 'live 99', 60);
+    assert.equal(storm[0].events.length, 1100);
+});
+
 test('subscribers that come and go while messages flow', { hub: {}, seconds: 180 }, async ({ hub }) => {
     const steady = await hub.subscribe('/sse/churn');
     let flowing = true;
@@ -299,7 +371,7 @@ test('subscribers that come and go while messages flow', { hub: {}, seconds: 180
             if ((lane + count++) % 2 === 0) {
                 stream.close();
             } else {
-                stream.wire.socket.resetAndDestroy();
+                stream.wire.reset();
             }
         }
         return count;

@@ -6,15 +6,22 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { setSlow, until, within } from './until.mjs';
+import { Sessions } from './http2.mjs';
 import { Stream } from './stream.mjs';
 import { Client, Wire } from './wire.mjs';
 
 /* Set once by run.mjs. */
-export const settings = { spate: null, io: 'auto', wrapper: [], slow: 1, big: false };
+export const settings = { spate: null, io: 'auto', wrapper: [], slow: 1, big: false,
+    tls: false, h2: false };
 
 export function configure(values) {
     Object.assign(settings, values);
     setSlow(settings.slow);
+    if (settings.tls) {
+        /* For the clients that take no option: the certificate is made at start. */
+        process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0';
+        process.removeAllListeners('warning');
+    }
 }
 
 /* The environment of a hub: ours, without anything that would configure it. */
@@ -46,19 +53,29 @@ export class Hub {
     #clients = [];
     #streams = [];
     #shared = null;
+    #sessions = null;
 
     /*
      * Starts a hub and waits until it listens. options:
      *   args     more arguments           env     more variables
      *   listen   instead of 127.0.0.1:0   wrapper instead of the one of the command line
+     *   tls      instead of --tls of the command line
+     *   h2       instead of --h2: requests and streams, but not bare connections, speak HTTP/2
      *   stdio    of the descriptors from 3 on
      */
     static async start(options = {}) {
         const hub = new Hub();
-        const listen = (options.listen ?? ['127.0.0.1:0']).flatMap((one) => ['--listen', one]);
+        hub.h2 = options.h2 ?? settings.h2;
+        hub.tls = options.tls ?? (settings.tls && options.listen === undefined);
+        const own = hub.tls ? 'tls:127.0.0.1:0' : '127.0.0.1:0';
+        const listen = (options.listen ?? [own]).flatMap((one) => ['--listen', one]);
+        const certified = options.args?.some((arg) => arg.startsWith('--tls-'));
         const wrapper = options.wrapper ?? settings.wrapper;
         const [program, ...args] = [...wrapper, settings.spate, ...listen,
             ...(options.args?.includes('--io') ? [] : ['--io', settings.io]),
+            ...(hub.h2 && !options.args?.includes('--http2-streams-max')
+                ? ['--http2-streams-max', '4000'] : []),
+            ...(hub.tls && !certified ? ['--tls-self-signed'] : []),
             ...(options.args?.includes('--drain-seconds') ? [] : ['--drain-seconds', '2']),
             ...(options.args ?? [])];
         hub.process = spawn(program, args, {
@@ -85,6 +102,7 @@ export class Hub {
         }
         const tcp = hub.listening().find((address) => !address.startsWith('unix:'));
         hub.port = tcp === undefined ? undefined : Number(tcp.slice(tcp.lastIndexOf(':') + 1));
+        hub.#sessions = new Sessions(hub.url);
         return hub;
     }
 
@@ -104,11 +122,11 @@ export class Hub {
     }
 
     get target() {
-        return { port: this.port };
+        return { port: this.port, tls: this.tls, h2: this.h2 ? this.#sessions : undefined };
     }
 
     get url() {
-        return `http://127.0.0.1:${this.port}`;
+        return `${this.tls ? 'https' : 'http'}://127.0.0.1:${this.port}`;
     }
 
     signal(name) {
@@ -167,6 +185,7 @@ export class Hub {
         this.#clients = [];
         this.#streams = [];
         this.#shared = null;
+        this.#sessions?.close();
     }
 
     /* Waits for the end of the process; returns {code, signal}. */

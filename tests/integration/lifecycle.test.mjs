@@ -6,6 +6,7 @@ import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:f
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
+import { EventSource } from 'eventsource';
 import { Skip, test } from './harness.mjs';
 import { cleanEnvironment, settings } from './hub.mjs';
 import { until } from './until.mjs';
@@ -58,6 +59,43 @@ async function assertUnavailable(wire) {
 }
 
 /* Ending. */
+
+test('streams that are too old are ended one after another, and their clients come back',
+    { hub: { args: ['--stream-seconds-max', '2', '--retry-ms', '1'] } }, async ({ hub, defer }) => {
+        const begun = [];
+        const streams = [];
+        for (let i = 0; i < 20; i++) {
+            begun.push(Date.now());
+            streams.push(await hub.subscribe('/sse/old'));
+        }
+        const ended = await Promise.all(streams.map(async (stream, i) => {
+            await stream.end();
+            return Date.now() - begun[i];
+        }));
+        for (const [i, stream] of streams.entries()) {
+            assert.ok(stream.finished, 'in good order');
+            assert.ok('retry' in stream.items.at(-1));
+            assert.ok(ended[i] >= 1500, `after ${ended[i]} ms`);
+        }
+        /* Each at a time of its own. */
+        assert.ok(new Set(ended.map((ms) => Math.floor(ms / 50))).size > 3);
+        await until('their being counted', async () => (await hub.stats()).aged_out === 20);
+        /* A real client sees every event across its lives. */
+        const seen = [];
+        const source = new EventSource(`${hub.url}/sse/old`);
+        let opened = 0;
+        defer(() => source.close());
+        source.onopen = () => opened++;
+        source.onmessage = ({ data }) => seen.push(Number(data));
+        await until('the stream being open', () => opened > 0);
+        let published = 0;
+        await until('three lives', async () => {
+            await hub.publish('old', String(published++));
+            return opened >= 3;
+        });
+        await until('the last event', () => seen.length >= published);
+        assert.deepEqual(seen, Array.from({ length: published }, (_, i) => i));
+    });
 
 test('SIGTERM: streams end with a retry, what is under way is answered, exit 0',
     { hub: { args: ['--drain-seconds', '8'] } }, async ({ hub }) => {
@@ -172,7 +210,8 @@ test('npm-style clients reconnect to a hub that comes back on its port', { hub: 
         await until('the first event', () => seen.length === 1);
         await first.stop();
         const second = await start({
-            listen: [`127.0.0.1:${first.port}`],
+            listen: [`${first.tls ? 'tls:' : ''}127.0.0.1:${first.port}`],
+            tls: first.tls,
             args: ['--retry-ms', '100'],
         });
         await until('open again', () => opened >= 2, 30);
@@ -385,7 +424,7 @@ test('a socket handed over by the service manager', { hub: null }, async ({ star
 /* Limits. */
 
 test('connections beyond the limit are told to come back',
-    { hub: { args: ['--connections-max', '4'] } }, async ({ hub }) => {
+    { hub: { h2: false, args: ['--connections-max', '4'] } }, async ({ hub }) => {
         const streams = [];
         for (let i = 0; i < 4; i++) {
             streams.push(await hub.subscribe('/sse/full'));
@@ -420,7 +459,7 @@ test('connections that ask for nothing make room for those that do',
     });
 
 test('one address may have only so many connections',
-    { hub: { args: ['--connections-per-address-max', '2', '--shards', '2'] } }, async ({ hub }) => {
+    { hub: { h2: false, args: ['--connections-per-address-max', '2', '--shards', '2'] } }, async ({ hub }) => {
         await hub.subscribe('/sse/address');
         const second = await hub.subscribe('/sse/address');
         const third = await hub.connect();

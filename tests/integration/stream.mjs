@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { createParser } from 'eventsource-parser';
+import { Http2Wire } from './http2.mjs';
 import { Dechunker, Wire, requestText } from './wire.mjs';
 
 export class Stream {
@@ -23,9 +24,13 @@ export class Stream {
     static async open(target, path, options = {}) {
         const stream = new Stream();
         const { localAddress } = options;
-        stream.wire = await Wire.connect(target, localAddress ? { localAddress } : {});
+        const h2 = target.h2 && options.version !== '1.0';
+        const fields = { Accept: 'text/event-stream', ...options.headers };
+        stream.wire = h2 ? await Http2Wire.open(target, 'GET', path, fields, { localAddress })
+                         : await Wire.connect({ ...target, h2: undefined },
+                                              localAddress ? { localAddress } : {});
         try {
-            await stream.#start(path, options);
+            await stream.#start(path, { ...options, h2 });
         } catch (error) {
             stream.close();
             throw error;
@@ -59,8 +64,10 @@ export class Stream {
             }
         };
         const held = [];
-        this.wire.send(requestText('GET', path, { Accept: 'text/event-stream', ...headers },
-            { version }));
+        if (!more.h2) {
+            this.wire.send(requestText('GET', path, { Accept: 'text/event-stream', ...headers },
+                { version }));
+        }
         this.head = await this.wire.stream((bytes) => held.push(bytes));
         assert.equal(this.head.status, status, `GET ${path}: status ${this.head.status}`);
         chunked = this.head.get('transfer-encoding') === 'chunked';
@@ -104,6 +111,7 @@ export class Stream {
     /* Waits for the end of the stream: its last chunk, or the close of the connection. */
     async end(seconds) {
         await this.when('the end of the stream', () => this.finished || this.wire.ended, seconds);
+        this.finished ||= this.wire.finished === true;
     }
 
     close() {

@@ -14,7 +14,7 @@ test('the head of a stream', async ({ hub }) => {
     assert.equal(head.get('content-type'), 'text/event-stream');
     assert.equal(head.get('cache-control'), 'no-cache, no-transform');
     assert.equal(head.get('x-accel-buffering'), 'no');
-    assert.equal(head.get('transfer-encoding'), 'chunked');
+    assert.equal(head.get('transfer-encoding'), hub.h2 ? undefined : 'chunked');
     const names = head.fields.map(([name]) => name);
     assert.equal(new Set(names).size, names.length, `a field twice: ${names}`);
     assert.deepEqual(names.filter((name) => !STREAM_FIELDS.has(name)), []);
@@ -217,7 +217,8 @@ test('a subscription behind other requests of the same connection', async ({ hub
     await wire.when('the event', () => text.includes('data: late\n') || text.includes('data:late\n'));
 });
 
-test('bytes that a subscriber sends after its request do no harm', async ({ hub }) => {
+test('bytes that a subscriber sends after its request do no harm', { hub: { h2: false } },
+    async ({ hub }) => {
     const stream = await hub.subscribe('/sse/talker');
     const quiet = await hub.subscribe('/sse/talker');
     stream.wire.send(requestText('GET', '/health').repeat(50));

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import net from 'node:net';
+import tls from 'node:tls';
 import { until } from './until.mjs';
 
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
@@ -93,7 +94,7 @@ class Head {
     }
 }
 
-class Response extends Head {
+export class Response extends Head {
     constructor(text, body) {
         super(text);
         this.body = body;
@@ -117,13 +118,15 @@ export class Wire {
     ended = false; /* the hub has sent all it will: FIN or reset */
     error = null;
 
-    /* `target` is {port, host} or {path}; `options` may have localAddress. */
+    /* `target` is {port, host, tls} or {path}; `options` may have localAddress, and those of tls. */
     static connect(target, options = {}) {
         return new Promise((resolve, reject) => {
-            const socket = net.connect({ host: '127.0.0.1', ...target, ...options });
+            const where = { host: '127.0.0.1', ...target, ...options };
+            const socket = target.tls ? tls.connect({ rejectUnauthorized: false, ...where })
+                                      : net.connect(where);
             socket.setNoDelay(true);
             socket.once('error', reject);
-            socket.once('connect', () => {
+            socket.once(target.tls ? 'secureConnect' : 'connect', () => {
                 socket.off('error', reject);
                 resolve(new Wire(socket));
             });
@@ -190,6 +193,15 @@ export class Wire {
         this.socket.destroy();
     }
 
+    /* Ends it with a reset, where Node can: not under TLS. */
+    reset() {
+        if (this.socket.encrypted) {
+            this.socket.destroy();
+        } else {
+            this.socket.resetAndDestroy();
+        }
+    }
+
     /* Waits for `condition`, looked at whenever something arrives. */
     async when(what, condition, seconds = 10) {
         if (condition()) {
@@ -240,13 +252,18 @@ export class Wire {
     /* The next response's head alone; its body, a stream, goes to `sink` from then on. */
     async stream(sink, seconds) {
         const head = new Head(await this.#headText(seconds));
+        this.takeAll(sink);
+        return head;
+    }
+
+    /* Gives what is here and all that comes to `sink`. */
+    takeAll(sink) {
         const rest = this.bytes;
         this.#consume(rest.length);
         this.sink = sink;
         if (rest.length > 0) {
             sink(rest);
         }
-        return head;
     }
 
     /* The next whole response. An interim 100 is a response of its own. */
@@ -337,6 +354,14 @@ export class Client {
     }
 
     async #exchange(method, path, headers, body, seconds) {
+        if (this.target.h2) {
+            const { Http2Wire } = await import('./http2.mjs');
+            const bytes = body === undefined && method !== 'POST' ? undefined : body ?? '';
+            const { localAddress } = this.options;
+            const wire = await Http2Wire.open(this.target, method, path, headers,
+                { body: bytes, localAddress, seconds });
+            return wire.whole(seconds);
+        }
         if (this.#wire === null || this.#wire.ended) {
             this.#wire?.destroy();
             this.#wire = await Wire.connect(this.target, this.options);

@@ -566,6 +566,7 @@ static int sim_turn(struct io *io, int timeout_ms)
     sim_do_operations(sim);
     sim_wait(sim, busy ? 0 : io_wait_ms(io, timeout_ms));
     io->now_ms = sim_net.now_ms;
+    io->now_ns = sim_net.now_ms * 1000000;
     sim_shuffle_results(io);
     io_deliver_sends(io);
     sim_events(sim);
@@ -607,6 +608,7 @@ int sim_io_new(enum io_kind kind, const struct io_options *options,
     CHECK(io_init(&sim->io, &sim_backend, options) == 0);
     io_set_handler(&sim->io, handler, owner);
     sim->io.now_ms = sim_net.now_ms;
+    sim->io.now_ns = sim_net.now_ms * 1000000;
     sim->loop = sim_net.loop_count++;
     CHECK(sim->loop < SIM_LOOPS_MAX);
     sim_net.loops[sim->loop].io = &sim->io;

@@ -87,7 +87,7 @@ struct history_limits model_limits(unsigned source)
     const struct sequencer_options *options = &world.hub.sequencer.options;
     struct span name = source_name(source).name;
     for (unsigned i = 0; source < PUBLIC_MAX && i < options->history_rule_count; i++) {
-        if (span_equal(options->history_rules[i].prefix, name)) {
+        if (span_equal(options->history_rules[i].pattern.prefix, name)) {
             return options->history_rules[i].limits;
         }
     }

@@ -72,6 +72,11 @@ uint64_t world_wall_ms(void)
     return 1700000000000 + sim_net.now_ms + (uint64_t)sim_net.wall_offset_ms;
 }
 
+static uint64_t world_clock_ns(void)
+{
+    return sim_net.now_ms * 1000000;
+}
+
 static ssize_t world_random(void *bytes, size_t len, unsigned flags)
 {
     (void)flags;
@@ -81,8 +86,10 @@ static ssize_t world_random(void *bytes, size_t len, unsigned flags)
     return (ssize_t)len;
 }
 
-static const struct hub_world simulated = {
-    .io_new = sim_io_new, .wall_ms = world_wall_ms, .random = world_random};
+static const struct hub_world simulated = {.io_new = sim_io_new,
+                                           .wall_ms = world_wall_ms,
+                                           .clock_ns = world_clock_ns,
+                                           .random = world_random};
 
 /* ---- Sources ---- */
 
@@ -218,8 +225,7 @@ static void limit_budgets(void)
 {
     for (unsigned i = 0; i < world.options.shards; i++) {
         struct fanout_limits *limits = &world.hub.shards[i]->fanout.limits;
-        limits->sends = 1 + (uint32_t)sim_below(5);
-        limits->ready = 1 + (uint32_t)sim_below(limits->sends);
+        fanout_set_sends_max(&world.hub.shards[i]->fanout, 1 + (uint32_t)sim_below(6));
         limits->visits = 1 + (uint32_t)sim_below(8);
         limits->take = 1 + (uint32_t)sim_below(8);
         limits->batch_frames = 1 + (uint32_t)sim_below(6);

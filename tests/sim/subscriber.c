@@ -269,7 +269,7 @@ static uint64_t cursor_of_time(uint64_t set, uint64_t wall_ms, uint64_t step)
             return i - 1;
         }
     }
-    return sequence_before(step + 1);
+    return sequence_before(step);
 }
 
 static void stream_join(struct stream *stream)
@@ -428,6 +428,23 @@ static void stream_event(struct stream *stream)
     stream->last_seen = sequence;
 }
 
+/* An id without data: the client is here, whatever lies before. */
+static void stream_place(struct stream *stream)
+{
+    uint64_t place = model_parse_id(stream->id);
+    if (place > model.sequence || (place < stream->cursor && !stream->cursor_unknown)) {
+        fail(stream, "the place %s at event %llu", stream->id, (unsigned long long)stream->cursor);
+        return;
+    }
+    if (stream->gap[0] != '\0') {
+        fail(stream, "a place before the gap was told");
+    }
+    check_holes(stream, place, stream->block_stamp.step);
+    stream_move(stream, place);
+    stream->same_step_optional = false;
+    stream->last_seen = place > 0 ? place : stream->last_seen;
+}
+
 /* `first` is what the gap event calls the first event that is left; 0: it says there is none. */
 static void check_first_available(struct stream *stream, uint64_t requested, uint64_t first)
 {
@@ -539,12 +556,15 @@ static void stream_block(struct stream *stream)
     stream->data[stream->data_len] = '\0';
     if (is_gap) {
         stream_gap(stream);
-    } else if (stream->id[0] != '\0' || stream->data_lines > 0) {
+    } else if (stream->data_lines > 0) {
         stream_event(stream);
-    } else if (stream->retry_ms >= 0) {
+    } else {
+        if (stream->id[0] != '\0') {
+            stream_place(stream);
+        }
         uint64_t mean_ms = world.hub.config->retry_ms;
         uint64_t retry_ms = (uint64_t)stream->retry_ms;
-        if (retry_ms < mean_ms / 2 || retry_ms > mean_ms / 2 + mean_ms) {
+        if (stream->retry_ms >= 0 && (retry_ms < mean_ms / 2 || retry_ms > mean_ms / 2 + mean_ms)) {
             fail(stream, "retry: %llu", (unsigned long long)retry_ms);
         }
     }

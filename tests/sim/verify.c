@@ -63,9 +63,6 @@ static void verify_subscriber(struct shard *shard, struct connection *connection
     if (blocked && !watched) {
         world_fail("shard %u: a blocked subscriber is not watched", shard->shard_index);
     }
-    if (blocked && list_is_linked(&subscriber->ready)) {
-        world_fail("shard %u: a blocked subscriber is ready", shard->shard_index);
-    }
     if (!held && !blocked && !list_is_linked(&subscriber->ready) &&
         (behind ||
          (!is_up_to_date(&shard->fanout, subscriber) && !is_awaited(&shard->fanout, subscriber)))) {

@@ -1,7 +1,7 @@
 /*
  * The fan-out against a naive model that knows every event ever published: whatever a subscriber's
  * socket takes must be, byte for byte, the events of its channels in hub order, without a gap and
- * without a repetition, except where the fan-out said "lapped".
+ * without a repetition, except where the fan-out said "lapped" or "lagging".
  *
  * One thread plays publishers, shards, sockets and owners in a random order. The sockets take all,
  * some or none of a send, fail, and become writable late; owners join, leave, hold and release at
@@ -44,12 +44,15 @@ struct setup {
     uint64_t feed_bytes_max;
     uint64_t history_total;
     struct history_limits history;
+    const struct lag_rule *lag_rules;
+    unsigned lag_rule_count;
 };
 
 /* An event as the model remembers it: the text with its id, between the marks of its chunk. */
 struct event {
     unsigned channel;
     uint64_t sequence;
+    uint64_t published_ms;
     char *bytes;
     size_t text_offset;
     size_t text_len;
@@ -61,9 +64,10 @@ struct peer {
     struct shard *shard;
     unsigned channels[CHANNELS_PER_PEER_MAX];
     unsigned channel_count;
-    size_t next;   /* in the model's events: the first that has not been taken completely */
-    size_t offset; /* bytes of it that the socket has taken */
-    uint64_t told; /* events up to here may be missing: the peer knows */
+    size_t next;     /* in the model's events: the first that has not been taken completely */
+    size_t offset;   /* bytes of it that the socket has taken */
+    uint64_t joined; /* the newest event then */
+    uint64_t told;   /* events up to here may be missing: the peer knows */
     bool held;
     bool blocked;
     bool sending;
@@ -87,6 +91,8 @@ struct shard {
     uint64_t total_sends;
     uint64_t short_sends;
     uint64_t lapped;
+    uint64_t skipped;
+    uint64_t disconnected;
 };
 
 struct world {
@@ -268,6 +274,7 @@ static void peer_join(struct world *world, struct shard *shard)
         return;
     }
     world->peers[world->peer_count++] = peer;
+    peer->joined = sequence;
     peer->next = from == FANOUT_FROM_NOW ? world->event_count : event_after(world, from);
 }
 
@@ -372,6 +379,63 @@ static void handle_lapped(void *owner, struct subscriber *subscriber, uint64_t r
     }
 }
 
+/* Whether the peer is over a limit of this severity, as far as the shard can know. */
+static bool peer_is_over(struct peer *peer, enum lag_policy policy)
+{
+    const struct world *world = peer->world;
+    const struct fanout *fanout = &peer->shard->fanout;
+    for (unsigned i = 0; i < world->setup->lag_rule_count; i++) {
+        const struct lag_rule *rule = &world->setup->lag_rules[i];
+        for (unsigned j = 0; j < peer->channel_count && rule->limits.policy == policy; j++) {
+            if (!channel_pattern_fits(&rule->pattern, name_of(peer->channels[j]))) {
+                continue;
+            }
+            uint64_t after = max_u64(peer->subscriber.position, peer->joined);
+            uint64_t bytes = 0;
+            uint64_t age_ms = 0;
+            for (size_t k = event_after(world, after); k < world->event_count; k++) {
+                const struct event *event = &world->events[k];
+                if (event->channel == peer->channels[j] && event->sequence <= fanout->dequeued) {
+                    age_ms = max_u64(age_ms, world->now_ms - event->published_ms);
+                    bytes += sizeof(struct frame) + event->text_offset + event->text_len + 2;
+                }
+            }
+            /* Further back than the shard remembers: perhaps nobody knows by how much. */
+            bool is_far = after < subscriber_memberships(&peer->subscriber)[j].feed->base;
+            if (bytes > rule->limits.bytes_max || age_ms > rule->limits.age_ms_max || is_far) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void handle_lagging(void *owner, struct subscriber *subscriber, enum lag_policy policy)
+{
+    struct peer *peer = peer_of(subscriber);
+    struct world *world = peer->world;
+    struct shard *shard = owner;
+    assert_ptr_equal(peer->shard, shard);
+    assert_false(peer->sending);
+    assert_true(peer_is_over(peer, policy));
+    if (policy == LAG_DISCONNECT) {
+        shard->disconnected++;
+        peer_leave(peer);
+        return;
+    }
+    assert_int_equal(policy, LAG_SKIP);
+    assert_int_equal(peer->offset, 0);
+    shard->skipped++;
+    peer->held = true;
+    fanout_skip(&shard->fanout, subscriber);
+    assert_true(subscriber->position <= shard->fanout.dequeued);
+    peer->told = subscriber->position;
+    peer->next = max_u64(peer->next, event_after(world, subscriber->position));
+    if (one_in(&world->random, 2)) {
+        peer_release(peer);
+    }
+}
+
 static void handle_failed(void *owner, struct subscriber *subscriber, int error)
 {
     struct peer *peer = peer_of(subscriber);
@@ -384,6 +448,7 @@ static const struct fanout_handler handler = {
     .send = handle_send,
     .blocked = handle_blocked,
     .lapped = handle_lapped,
+    .lagging = handle_lagging,
     .failed = handle_failed,
 };
 
@@ -480,6 +545,7 @@ static void shard_turn(struct world *world, struct shard *shard)
     shard_finish(world, shard);
     memory_may_fail(world, true);
     fanout_take(&shard->fanout);
+    shard->fanout.wall_ms = world->now_ms;
     fanout_run(&shard->fanout);
     memory_may_fail(world, false);
 }
@@ -511,6 +577,7 @@ static void world_remember(struct world *world, unsigned channel, uint64_t seque
     char size[20];
     int size_len = snprintf(size, sizeof(size), "%zx\r\n", text_len);
     struct event event = {.channel = channel, .sequence = sequence, .text_len = text_len};
+    event.published_ms = world->now_ms;
     event.text_offset = (size_t)size_len;
     event.bytes = malloc(event.text_offset + text_len + 2);
     assert_non_null(event.bytes);
@@ -585,6 +652,8 @@ static void world_init(struct world *world, const struct setup *setup, uint64_t 
         .channel_idle_ms = 50,
         .history = setup->history,
         .history_total_bytes_max = setup->history_total,
+        .lag_rules = setup->lag_rules,
+        .lag_rule_count = setup->lag_rule_count,
         .feed_bytes_max = setup->feed_bytes_max,
         .queue_bytes_max = 1 << 22,
     };
@@ -667,7 +736,9 @@ static void step_peer(struct world *world, struct peer *peer)
 static void step_housekeeping(struct world *world)
 {
     world->now_ms += random_below(&world->random, 100);
-    fanout_sweep(&some_shard(world)->fanout, world->now_ms - 50);
+    struct shard *shard = some_shard(world);
+    shard->fanout.wall_ms = world->now_ms;
+    fanout_sweep(&shard->fanout, world->now_ms - 50);
     sequencer_sweep(&world->sequencer, world->now_ms, &world->sweep_after, 3);
     if (one_in(&world->random, 20)) {
         sequencer_forget(&world->sequencer,

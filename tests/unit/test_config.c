@@ -195,6 +195,53 @@ static void test_units(void **state)
     assert_int_equal(config->keepalive_seconds, 2);
 }
 
+#define LAG_RULE_SHAPE                                                                             \
+    "--lag-rule: must be NAME=skip/BYTES/AGE, NAME=disconnect/BYTES/AGE or NAME=catch-up, such "   \
+    "as ticker.*=skip/256KiB/5s\n"
+#define CLOUDEVENT_RULE_SHAPE                                                                      \
+    "--cloudevent-rule: must be NAME=event or NAME=data, such as chat.*=data\n"
+#define HISTORY_RULE_SHAPE                                                                         \
+    "--history-rule: must be NAME=EVENTS/BYTES/AGE, such as chat.*=100/1MiB/1h\n"
+
+static void test_bad_rules(void **state)
+{
+    struct fixture *fixture = *state;
+    static const struct {
+        const char *argument;
+        const char *message;
+    } cases[] = {
+        {"--history-rule=chat.*", HISTORY_RULE_SHAPE},
+        {"--history-rule==1/1/1", HISTORY_RULE_SHAPE},
+        {"--history-rule=a=1/1MiB", HISTORY_RULE_SHAPE},
+        {"--history-rule=a=1/1MiB/1/1", HISTORY_RULE_SHAPE},
+        {"--history-rule=a=-1/1/1",
+         "--history-rule: has a number of events that cannot be read or is out of range\n"},
+        {"--history-rule=a=1/1XB/1",
+         "--history-rule: has a number of bytes that cannot be read or is out of range\n"},
+        {"--history-rule=a=1/1/1x",
+         "--history-rule: has an age that cannot be read or is out of range\n"},
+        {"--cloudevent-rule=chat.*", CLOUDEVENT_RULE_SHAPE},
+        {"--cloudevent-rule==data", CLOUDEVENT_RULE_SHAPE},
+        {"--cloudevent-rule=a=", CLOUDEVENT_RULE_SHAPE},
+        {"--cloudevent-rule=a=both", CLOUDEVENT_RULE_SHAPE},
+        {"--cloudevent-rule=a=data/1", CLOUDEVENT_RULE_SHAPE},
+        {"--lag-rule=chat.*=skip", LAG_RULE_SHAPE},
+        {"--lag-rule=chat.*=wait/1/1", LAG_RULE_SHAPE},
+        {"--lag-rule=chat.*=catch-up/1/1", LAG_RULE_SHAPE},
+        {"--lag-rule==skip/1/1", LAG_RULE_SHAPE},
+        {"--lag-rule=a=skip/1MiB/-1",
+         "--lag-rule: has an age that cannot be read or is out of range\n"},
+        {"--lag-rule=a=skip/1XB/1",
+         "--lag-rule: has a number of bytes that cannot be read or is out of range\n"},
+        {"--lag-rule=a=disconnect/0/0",
+         "--lag-rule: sets no limit: 0 is none, and at least one is needed\n"},
+    };
+    for (size_t i = 0; i < countof(cases); i++) {
+        assert_bad(fixture, ARGUMENTS((char *)(uintptr_t)cases[i].argument), NULL,
+                   cases[i].message);
+    }
+}
+
 static void test_bad_values(void **state)
 {
     struct fixture *fixture = *state;
@@ -232,18 +279,6 @@ static void test_bad_values(void **state)
         {"--alias=/x?=y", "--alias: has a character in its path that does not belong there\n"},
         {"--alias=/x=y\n", "--alias: has a control character in the channel name\n"},
         {"--alias=/x=\xff", "--alias: must be valid UTF-8\n"},
-        {"--history-rule=chat.*",
-         "--history-rule: must be NAME=EVENTS/BYTES/AGE, such as chat.*=100/1MiB/1h\n"},
-        {"--history-rule==1/1/1",
-         "--history-rule: must be NAME=EVENTS/BYTES/AGE, such as chat.*=100/1MiB/1h\n"},
-        {"--history-rule=a=1/1MiB",
-         "--history-rule: needs three limits: NAME=EVENTS/BYTES/AGE, such as chat.*=100/1MiB/1h\n"},
-        {"--history-rule=a=-1/1/1",
-         "--history-rule: has a number of events that cannot be read or is out of range\n"},
-        {"--history-rule=a=1/1XB/1",
-         "--history-rule: has a number of bytes that cannot be read or is out of range\n"},
-        {"--history-rule=a=1/1/1x",
-         "--history-rule: has an age that cannot be read or is out of range\n"},
         {"--history-bytes=512MiB", "history_bytes: must not be above history_total_bytes\n"},
     };
     for (size_t i = 0; i < countof(cases); i++) {
@@ -310,6 +345,9 @@ static void test_variables(void **state)
              VARIABLES("SPATE_SERVICE_HOST=10.0.0.1", "SPATE_SERVICE_PORT=80",
                        "SPATE_PORT=tcp://10.0.0.1:80", "SPATE_PORT_80_TCP_ADDR=10.0.0.1")),
         CONFIG_OK);
+    /* What spatectl reads. */
+    assert_int_equal(load(fixture, NULL, VARIABLES("SPATE_URL=http://a", "SPATE_TOKEN=secret")),
+                     CONFIG_OK);
 }
 
 static void test_file_mistakes(void **state)
@@ -541,9 +579,11 @@ static void test_table(void **state)
     for (uint32_t i = 0; i < count; i++) {
         const struct config_option *option = &options[i];
         assert_ptr_equal(config_option_find(span_of(option->name)), option);
-        assert_int_equal(strspn(option->name, "abcdefghijklmnopqrstuvwxyz_"), strlen(option->name));
+        assert_int_equal(strspn(option->name, "abcdefghijklmnopqrstuvwxyz2_"),
+                         strlen(option->name));
         assert_true(strlen(option->help) > 8);
-        assert_true(option->kind == CONFIG_KIND_COMMAND || option->value_name != NULL);
+        assert_true(option->kind == CONFIG_KIND_COMMAND || option->value_name != NULL ||
+                    (option->flags & CONFIG_SWITCH) != 0);
         assert_true(option->kind != CONFIG_KIND_CHOICE || option->words != NULL);
         assert_true(option->field_size != 4 || option->max <= UINT32_MAX);
     }
@@ -604,23 +644,12 @@ static void test_random_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_defaults),
-        TEST(test_precedence),
-        TEST(test_overruled_values_are_checked),
-        TEST(test_units),
-        TEST(test_bad_values),
-        TEST(test_flags),
-        TEST(test_variables),
-        TEST(test_file_mistakes),
-        TEST(test_file_forms),
-        TEST(test_tokens),
-        TEST(test_origins),
-        TEST(test_commands),
-        TEST(test_print_round_trip),
-        TEST(test_reload),
-        TEST(test_table),
-        TEST(test_no_memory),
-        TEST(test_random_files),
+        TEST(test_defaults),   TEST(test_precedence),       TEST(test_overruled_values_are_checked),
+        TEST(test_units),      TEST(test_bad_values),       TEST(test_bad_rules),
+        TEST(test_flags),      TEST(test_variables),        TEST(test_file_mistakes),
+        TEST(test_file_forms), TEST(test_tokens),           TEST(test_origins),
+        TEST(test_commands),   TEST(test_print_round_trip), TEST(test_reload),
+        TEST(test_table),      TEST(test_no_memory),        TEST(test_random_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,10 +17,19 @@
         0, 0, 0                                                                                    \
     }
 
+/* What run_ready may send, with the budget of fanout_init. */
+enum { FANOUT_READY_MAX = FANOUT_SENDS_MAX / FANOUT_READY_SHARE };
+
 static uint64_t run_seed;
 
 /* ---- Random worlds ------------------------------------------------------------------------------
  */
+
+/* Of the names of the world: see name_of. */
+static const struct lag_rule lag_rules[] = {
+    {{{"third", 5}, true}, {LAG_DISCONNECT, 3000, 300}},
+    {{{"new", 3}, false}, {LAG_SKIP, 2000, 200}},
+};
 
 static const struct setup setups[] = {
     {
@@ -102,6 +111,22 @@ static const struct setup setups[] = {
         .history = {20, 1 << 20, 300},
     },
     {
+        .name = "limits on how far anybody may be behind",
+        .shard_count = 2,
+        .peer_max = 20,
+        .step_count = 8000,
+        .queue_capacity = 64,
+        .short_percent = 40,
+        .large_one_in = 100,
+        .failure_one_in = 20,
+        .behind_bytes_max = 1000,
+        .feed_bytes_max = 1 << 20,
+        .history_total = 1 << 20,
+        .history = {30, 1 << 20, 400},
+        .lag_rules = lag_rules,
+        .lag_rule_count = countof(lag_rules),
+    },
+    {
         .name = "more subscribers than one turn can serve",
         .shard_count = 1,
         .peer_max = 3000,
@@ -121,6 +146,13 @@ static void run_world(const struct setup *setup, unsigned round)
     struct world *world = calloc(1, sizeof(*world));
     assert_non_null(world);
     world_init(world, setup, run_seed + round);
+    for (unsigned i = 0; i < setup->shard_count; i++) {
+        if (one_in(&world->random, 2)) {
+            /* Passes that take several turns. */
+            fanout_set_sends_max(&world->shards[i].fanout,
+                                 1 + (uint32_t)random_below(&world->random, 4));
+        }
+    }
     for (unsigned step = 0; step < setup->step_count; step++) {
         world_step(world);
         if (one_in(&world->random, 1000)) {
@@ -139,6 +171,8 @@ static void run_world(const struct setup *setup, unsigned round)
     assert_true(stats->sends > 100);
     assert_true(stats->deliveries > stats->sends);
     assert_true(stats->short_sends > 10);
+    assert_true(setup->lag_rule_count == 0 || world->shards[0].skipped > 10);
+    assert_true(setup->lag_rule_count == 0 || world->shards[0].disconnected > 10);
     world_fini(world);
     free(world);
 }
@@ -184,7 +218,8 @@ static void test_passes_over_many_turns(void **state)
  */
 
 /* One shard, willing sockets, `count` subscribers of the channel "news". */
-static struct world *audience_new(unsigned count, const struct history_limits *history)
+static struct world *audience_under(unsigned count, const struct history_limits *history,
+                                    const struct lag_rule *rule)
 {
     static struct setup setup = {
         .name = "an audience",
@@ -198,6 +233,8 @@ static struct world *audience_new(unsigned count, const struct history_limits *h
     struct world *world = calloc(1, sizeof(*world));
     assert_non_null(world);
     setup.history = *history;
+    setup.lag_rules = rule;
+    setup.lag_rule_count = rule != NULL;
     world_init(world, &setup, run_seed);
     world->sockets_take_all = true;
     struct channel_name news = name_of(0);
@@ -213,6 +250,11 @@ static struct world *audience_new(unsigned count, const struct history_limits *h
         fanout_release(&world->shards->fanout, &peer->subscriber);
     }
     return world;
+}
+
+static struct world *audience_new(unsigned count, const struct history_limits *history)
+{
+    return audience_under(count, history, NULL);
 }
 
 static void audience_free(struct world *world)
@@ -231,7 +273,7 @@ static void publish_news(struct world *world, unsigned channel, size_t text_len)
     assert_non_null(frame);
     struct publication publication = {.channel = name_of(channel), .frame = frame};
     struct shard_set shards;
-    assert_int_equal(sequencer_publish(&world->sequencer, &publication, 1, 0, &shards),
+    assert_int_equal(sequencer_publish(&world->sequencer, &publication, 1, world->now_ms, &shards),
                      PUBLISH_DONE);
     world_remember(world, channel, sequence, text_len, 0);
 }
@@ -292,7 +334,7 @@ static void test_pending_events_go_out_in_one_send(void **state)
 static void test_a_pass_is_budgeted(void **state)
 {
     (void)state;
-    struct world *world = audience_new(FANOUT_VISITS_MAX + 3000, &no_history);
+    struct world *world = audience_new(FANOUT_VISITS_MAX + FANOUT_VISITS_MAX / 2, &no_history);
     struct shard *shard = world->shards;
     for (unsigned i = 0; i < world->peer_count; i++) {
         if (i % 64 != 0) {
@@ -362,6 +404,131 @@ static void test_the_window_waits_for_those_behind(void **state)
     assert_int_equal(slow->next, 51);
     assert_int_equal(shard->fanout.stats.lapped, 0);
     assert_int_equal(window_count(slow), 0);
+    audience_free(world);
+}
+
+/* One turn in which the first of the audience takes only `taken` bytes. */
+static void turn_with_a_short_send(struct world *world, size_t taken)
+{
+    struct shard *shard = world->shards;
+    struct peer *slow = world->peers[0];
+    shard_turn(world, shard);
+    assert_ptr_equal(shard->sends[0].peer, slow);
+    slow->sending = false;
+    shard->short_sends++;
+    shard->deliveries += peer_follow(slow, shard->sends[0].bytes, taken);
+    fanout_sent(&shard->fanout, 0, (ssize_t)taken);
+    shard->sends[0] = (struct send){.bytes = {"", 0}, .hash = hash_bytes(&key, "", 0)};
+    shard_finish(world, shard);
+}
+
+static void sweep_at(struct world *world, uint64_t now_ms)
+{
+    world->now_ms = now_ms;
+    world->shards->fanout.wall_ms = now_ms;
+    fanout_sweep(&world->shards->fanout, 0);
+}
+
+/* The age of what a stalled one has not taken counts, and traffic that follows does not reset it.
+ */
+static void test_a_stalled_one_is_let_go_by_age(void **state)
+{
+    (void)state;
+    static const struct lag_rule rule = {{{"news", 4}, true}, {LAG_DISCONNECT, 0, 100}};
+    struct world *world = audience_under(2, &some_history, &rule);
+    struct shard *shard = world->shards;
+    world->now_ms = 1000;
+    publish_news(world, 0, 64);
+    turn_with_a_short_send(world, 10);
+    for (uint64_t now_ms = 1010; now_ms <= 1100; now_ms += 10) {
+        sweep_at(world, now_ms);
+        publish_news(world, 0, 64);
+        shard_turn(world, shard);
+        shard_finish(world, shard);
+    }
+    assert_int_equal(shard->disconnected, 0);
+    sweep_at(world, 1101);
+    assert_int_equal(shard->disconnected, 1);
+    assert_int_equal(world->peer_count, 1);
+    assert_int_equal(world->peers[0]->next, 11);
+    audience_free(world);
+}
+
+/* Who is over the limit when its socket has room again gets the rest of its event, then the newest.
+ */
+static void test_one_that_lags_skips_to_the_newest(void **state)
+{
+    (void)state;
+    static const struct lag_rule rule = {{{"news", 4}, true}, {LAG_SKIP, 2000, 1000000}};
+    struct world *world = audience_under(1, &some_history, &rule);
+    struct shard *shard = world->shards;
+    struct peer *slow = world->peers[0];
+    publish_news(world, 0, 300);
+    turn_with_a_short_send(world, 10);
+    for (unsigned i = 0; i < 9; i++) {
+        publish_news(world, 0, 300);
+        shard_turn(world, shard);
+    }
+    sweep_at(world, 2000);
+    assert_int_equal(shard->skipped, 0);
+    peer_writable(slow);
+    shard_turn(world, shard);
+    shard_finish(world, shard);
+    assert_int_equal(slow->next, 1);
+    assert_int_equal(slow->offset, 0);
+    shard_turn(world, shard);
+    assert_int_equal(shard->skipped, 1);
+    assert_int_equal(shard->send_count, 0);
+    assert_int_equal(slow->next, 10);
+    publish_news(world, 0, 300);
+    world_settle(world);
+    assert_int_equal(slow->next, 11);
+    assert_int_equal(shard->skipped, 1);
+    audience_free(world);
+}
+
+/* Under its limits, it gets everything. */
+static void test_one_that_lags_a_little_misses_nothing(void **state)
+{
+    (void)state;
+    static const struct lag_rule rule = {{{"news", 4}, true}, {LAG_SKIP, 1 << 20, 1000}};
+    struct world *world = audience_under(1, &some_history, &rule);
+    struct shard *shard = world->shards;
+    publish_news(world, 0, 300);
+    turn_with_a_short_send(world, 10);
+    for (unsigned i = 0; i < 9; i++) {
+        publish_news(world, 0, 300);
+        shard_turn(world, shard);
+    }
+    sweep_at(world, world->now_ms + 1000);
+    world_settle(world);
+    assert_int_equal(shard->skipped, 0);
+    assert_int_equal(world->peers[0]->next, 10);
+    audience_free(world);
+}
+
+/* What somebody asked to have replayed is old and much, and no lag. */
+static void test_a_replay_is_no_lag(void **state)
+{
+    (void)state;
+    static const struct lag_rule rule = {{{"news", 4}, true}, {LAG_DISCONNECT, 2000, 100}};
+    struct world *world = audience_under(1, &some_history, &rule);
+    struct shard *shard = world->shards;
+    struct peer *peer = world->peers[0];
+    fanout_leave(&shard->fanout, &peer->subscriber, 0);
+    for (unsigned i = 0; i < 20; i++) {
+        publish_news(world, 0, 300);
+    }
+    world->now_ms += 10000;
+    struct channel_name news = name_of(0);
+    assert_int_equal(fanout_join(&shard->fanout, &peer->subscriber, channel_names(&news, 1), 0, 0),
+                     SUBSCRIBE_DONE);
+    peer->joined = 20;
+    peer->held = true;
+    publish_news(world, 0, 300);
+    world_settle(world);
+    assert_int_equal(shard->disconnected, 0);
+    assert_int_equal(peer->next, 21);
     audience_free(world);
 }
 
@@ -536,6 +703,10 @@ int main(void)
         cmocka_unit_test(test_a_pass_is_budgeted),
         cmocka_unit_test(test_a_pass_over_several_turns_leaves_nobody_out),
         cmocka_unit_test(test_the_window_waits_for_those_behind),
+        cmocka_unit_test(test_a_stalled_one_is_let_go_by_age),
+        cmocka_unit_test(test_one_that_lags_skips_to_the_newest),
+        cmocka_unit_test(test_one_that_lags_a_little_misses_nothing),
+        cmocka_unit_test(test_a_replay_is_no_lag),
         cmocka_unit_test(test_those_behind_are_served_in_turn),
         cmocka_unit_test(test_due_events_are_not_quiet),
         cmocka_unit_test(test_a_position_from_the_future_is_now),

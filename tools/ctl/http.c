@@ -1,316 +1,278 @@
 #include "tools/ctl/http.h"
 
-#include <errno.h>
-#include <netdb.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <strings.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <unistd.h>
+#include <time.h>
 
-#define CONNECT_MS_MAX     5000
-#define ANSWER_SECONDS_MAX 30
+#define BODY_SIZE_MAX       ((size_t)64 << 20)
+#define CONNECT_SECONDS_MAX 5L
+#define ANSWER_SECONDS_MAX  30L
 
-int http_init(struct http *http, const char *url)
+/* What the callbacks of one request share. */
+struct exchange {
+    struct http *http;
+    const struct http_request *request;
+    struct http_answer *answer;
+    size_t body_offset;
+    uint64_t heard_ms; /* monotonic: when the last byte came */
+    bool is_stopped;
+    bool is_silent;
+};
+
+static uint64_t monotonic_ms(void)
 {
-    memset(http, 0, sizeof *http);
-    http->fd = -1;
-    if (strncmp(url, "http://", 7) != 0) {
-        return -EINVAL;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Whether the text is an address of a server, and nothing more. */
+static bool url_is_server(const char *url)
+{
+    CURLU *parsed = curl_url();
+    char *part = NULL;
+    if (parsed == NULL) {
+        abort();
     }
-    const char *host = url + 7;
-    size_t size = strcspn(host, ":/");
-    const char *rest = host + size;
-    if (host[0] == '[') {
-        host++;
-        size = strcspn(host, "]");
-        if (host[size] != ']') {
-            return -EINVAL;
+    bool is_good = curl_url_set(parsed, CURLUPART_URL, url, 0) == CURLUE_OK;
+    const CURLUPart banned[] = {CURLUPART_QUERY, CURLUPART_FRAGMENT, CURLUPART_USER};
+    for (size_t i = 0; is_good && i < countof(banned); i++) {
+        is_good = curl_url_get(parsed, banned[i], &part, 0) != CURLUE_OK;
+        curl_free(is_good ? NULL : part);
+    }
+    curl_url_cleanup(parsed);
+    return is_good && (strncmp(url, "http://", 7) == 0 || strncmp(url, "https://", 8) == 0);
+}
+
+bool http_init(struct http *http, const char *url)
+{
+    *http = (struct http){0};
+    if (strncmp(url, "unix:/", 6) == 0) {
+        http->socket_path = strdup(url + 5);
+        http->base = strdup("http://localhost");
+    } else if (url_is_server(url)) {
+        http->base = strdup(url);
+        for (size_t len = strlen(url); url[len - 1] == '/'; len--) {
+            http->base[len - 1] = '\0';
         }
-        rest = host + size + 1;
+    } else {
+        return false;
     }
-    const char *port = "80";
-    size_t port_size = 2;
-    if (*rest == ':') {
-        port = rest + 1;
-        port_size = strspn(port, "0123456789");
-        rest = port + port_size;
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK ||
+        (http->easy = curl_easy_init()) == NULL) {
+        abort();
     }
-    if (size == 0 || size >= sizeof http->host || port_size == 0 ||
-        port_size >= sizeof http->port || (*rest != '\0' && strcmp(rest, "/") != 0)) {
-        return -EINVAL;
-    }
-    memcpy(http->host, host, size);
-    memcpy(http->port, port, port_size);
-    return strpbrk(http->host, " \r\n") == NULL ? 0 : -EINVAL;
+    return true;
 }
 
 void http_fini(struct http *http)
 {
-    if (http->fd >= 0) {
-        close(http->fd);
-    }
-    http->fd = -1;
-    http->begin = http->end = 0;
+    curl_easy_cleanup(http->easy);
+    curl_global_cleanup();
+    free(http->base);
+    free(http->socket_path);
 }
 
-/* Tries one address; the descriptor is blocking again afterwards. */
-static int connect_one(const struct addrinfo *address)
+static size_t take_body(char *bytes, size_t unit, size_t count, void *context)
 {
-    int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        return -errno;
+    struct exchange *exchange = context;
+    long status = 0;
+    exchange->heard_ms = monotonic_ms();
+    curl_easy_getinfo(exchange->http->easy, CURLINFO_RESPONSE_CODE, &status);
+    exchange->answer->status = (int)status;
+    if (status == 200 && exchange->request->on_body != NULL) {
+        const char *type = NULL;
+        curl_easy_getinfo(exchange->http->easy, CURLINFO_CONTENT_TYPE, &type);
+        exchange->answer->media_type = type != NULL ? type : "";
+        exchange->is_stopped =
+            !exchange->request->on_body(exchange->request->context, span_make(bytes, count));
+        return exchange->is_stopped ? 0 : unit * count;
     }
-    /* On Linux the time to send is also the time to connect. */
-    const struct timeval limit = {.tv_sec = CONNECT_MS_MAX / 1000};
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-    if (connect(fd, address->ai_addr, address->ai_addrlen) < 0) {
-        int error = errno == EINPROGRESS ? ETIMEDOUT : errno;
-        close(fd);
-        return -error;
-    }
-    const int on = 1;
-    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-    return fd;
+    buffer_append(&exchange->answer->body, bytes, unit * count);
+    return exchange->answer->body.failed ? 0 : unit * count;
 }
 
-int http_connect(struct http *http)
+static size_t give_body(char *bytes, size_t unit, size_t count, void *context)
 {
-    if (http->fd >= 0) {
-        struct pollfd readable = {.fd = http->fd, .events = POLLIN};
-        /* Between two requests only an end can arrive. */
-        if (http->is_ended && !http->closes && http->begin == http->end &&
-            poll(&readable, 1, 0) == 0) {
-            return 0;
-        }
-        http_fini(http);
+    struct exchange *exchange = context;
+    struct span body = exchange->request->body;
+    size_t size = body.len - exchange->body_offset;
+    size = size < unit * count ? size : unit * count;
+    if (size > 0) {
+        memcpy(bytes, body.bytes + exchange->body_offset, size);
+        exchange->body_offset += size;
     }
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-    struct addrinfo *list = NULL;
-    if (getaddrinfo(http->host, http->port, &hints, &list) != 0) {
-        return -EHOSTUNREACH;
-    }
-    int r = -EHOSTUNREACH;
-    for (struct addrinfo *one = list; one != NULL && r < 0; one = one->ai_next) {
-        r = connect_one(one);
-    }
-    freeaddrinfo(list);
-    if (r < 0) {
-        return r;
-    }
-    http->fd = r;
-    return 0;
+    return size;
 }
 
-static int send_all(int fd, const char *bytes, size_t size)
+/* Called to begin a body again, for a second attempt: which is not to be. */
+static int refuse_rewind(void *context, curl_off_t offset, int origin)
 {
-    while (size > 0) {
-        ssize_t sent = send(fd, bytes, size, MSG_NOSIGNAL);
-        if (sent < 0 && errno == EINTR) {
-            continue;
-        }
-        if (sent < 0) {
-            return -errno;
-        }
-        bytes += sent;
-        size -= (size_t)sent;
-    }
-    return 0;
+    (void)context;
+    (void)offset;
+    (void)origin;
+    return CURL_SEEKFUNC_FAIL;
 }
 
-/* Reads more into the buffer; -ENOBUFS if it is full, -EPIPE at the end of the connection. */
-static int fill(struct http *http)
+/* Called at least once a second while nothing comes. */
+static int watch_silence(void *context, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
 {
-    if (http->begin == http->end) {
-        http->begin = http->end = 0;
-    }
-    if (http->begin > 0) {
-        memmove(http->buffer, http->buffer + http->begin, http->end - http->begin);
-        http->end -= http->begin;
-        http->begin = 0;
-    }
-    if (http->end == sizeof http->buffer) {
-        return -ENOBUFS;
-    }
-    for (;;) {
-        ssize_t got = recv(http->fd, http->buffer + http->end, sizeof http->buffer - http->end, 0);
-        if (got > 0) {
-            http->end += (size_t)got;
-            return 0;
-        }
-        if (got == 0) {
-            return -EPIPE;
-        }
-        if (errno != EINTR) {
-            return errno == EAGAIN ? -ETIMEDOUT : -errno;
-        }
-    }
+    struct exchange *exchange = context;
+    const uint64_t limit = exchange->request->idle_seconds;
+    (void)a;
+    (void)b;
+    (void)c;
+    (void)d;
+    exchange->is_silent = limit > 0 && monotonic_ms() - exchange->heard_ms >= limit * 1000;
+    return exchange->is_silent;
 }
 
-/* One line without its end, terminated in the buffer; valid until the next read. */
-static int read_line(struct http *http, char **ret_line)
-{
-    char *line_end;
-    while ((line_end = memchr(http->buffer + http->begin, '\n', http->end - http->begin)) == NULL) {
-        int r = fill(http);
-        if (r < 0) {
-            return r;
-        }
-    }
-    *ret_line = http->buffer + http->begin;
-    http->begin = (size_t)(line_end + 1 - http->buffer);
-    *line_end = '\0';
-    if (line_end > *ret_line && line_end[-1] == '\r') {
-        line_end[-1] = '\0';
-    }
-    return 0;
-}
-
-static int read_head(struct http *http)
+static struct curl_slist *add_field(struct curl_slist *fields, const char *name, const char *value)
 {
     char *line;
-    int r = read_line(http, &line);
-    if (r < 0) {
-        return r;
+    if (asprintf(&line, "%s: %s", name, value) < 0) {
+        abort();
     }
-    if (strncmp(line, "HTTP/1.", 7) != 0 || strlen(line) < 12) {
-        return -EPROTO;
+    struct curl_slist *longer = curl_slist_append(fields, line);
+    free(line);
+    if (longer == NULL) {
+        abort();
     }
-    int status = (int)strtoul(line + 9, NULL, 10);
-    http->is_chunked = false;
-    http->until_close = true;
-    http->first_chunk = true;
-    http->closes = line[7] == '0';
-    http->body_remaining = 0;
-    for (;;) {
-        r = read_line(http, &line);
-        if (r < 0) {
-            return r;
-        }
-        if (line[0] == '\0') {
-            break;
-        }
-        if (strncasecmp(line, "content-length:", 15) == 0) {
-            http->body_remaining = strtoul(line + 15, NULL, 10);
-            http->until_close = false;
-        } else if (strncasecmp(line, "transfer-encoding:", 18) == 0) {
-            http->is_chunked = strcasestr(line, "chunked") != NULL;
-        } else if (strncasecmp(line, "connection:", 11) == 0) {
-            http->closes = http->closes || strcasestr(line, "close") != NULL;
-        }
-    }
-    if (http->is_chunked) {
-        http->until_close = false;
-        http->body_remaining = 0;
-    }
-    if (status == 204) {
-        http->until_close = false;
-        http->body_remaining = 0;
-    }
-    http->is_ended = !http->is_chunked && !http->until_close && http->body_remaining == 0;
-    return status;
+    return longer;
 }
 
-int http_send(struct http *http, const struct http_request *request)
+/* What holds for every request of this server. */
+static void set_server(const struct http *http)
 {
-    const struct timeval limit = {.tv_sec = request->is_stream ? 0 : ANSWER_SECONDS_MAX};
-    setsockopt(http->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    char *head = NULL;
-    size_t head_size = 0;
-    FILE *out = open_memstream(&head, &head_size);
-    if (out == NULL) {
-        return -errno;
+    CURL *easy = http->easy;
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_PROXY, "");
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, CONNECT_SECONDS_MAX);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(easy, CURLOPT_USERAGENT, "spatectl/" SPATE_VERSION);
+    curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, http->socket_path);
+    if (http->token != NULL) {
+        curl_easy_setopt(easy, CURLOPT_HTTPAUTH, CURLAUTH_BEARER);
+        curl_easy_setopt(easy, CURLOPT_XOAUTH2_BEARER, http->token);
     }
-    const bool is_v6 = strchr(http->host, ':') != NULL;
-    fprintf(out, "%s %s HTTP/1.1\r\nHost: %s%s%s:%s\r\n", request->method, request->path,
-            is_v6 ? "[" : "", http->host, is_v6 ? "]" : "", http->port);
-    if (http->token[0] != '\0') {
-        fprintf(out, "Authorization: Bearer %s\r\n", http->token);
+    if (http->ca_file != NULL) {
+        curl_easy_setopt(easy, CURLOPT_CAINFO, http->ca_file);
+    }
+    if (http->is_insecure) {
+        curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
+        curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
+    }
+}
+
+static void set_request(struct http *http, struct exchange *exchange, const char *url)
+{
+    CURL *easy = http->easy;
+    const struct http_request *request = exchange->request;
+    curl_easy_setopt(easy, CURLOPT_URL, url);
+    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, http->problem);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, exchange);
+    if (request->content_type != NULL) {
+        curl_easy_setopt(easy, CURLOPT_POST, 1L);
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.len);
+        curl_easy_setopt(easy, CURLOPT_READFUNCTION, give_body);
+        curl_easy_setopt(easy, CURLOPT_READDATA, exchange);
+        curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, refuse_rewind);
+        /* Without a body there is nothing to rewind, and so nothing that keeps curl from it. */
+        curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, request->body.len == 0 ? 1L : 0L);
+    }
+    if (request->on_body != NULL) {
+        curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 1L);
+        curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
+        curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, watch_silence);
+        curl_easy_setopt(easy, CURLOPT_XFERINFODATA, exchange);
+    } else {
+        curl_easy_setopt(easy, CURLOPT_TIMEOUT, ANSWER_SECONDS_MAX);
+    }
+}
+
+static enum http_outcome outcome_of(const struct exchange *exchange, CURLcode code)
+{
+    if (exchange->is_stopped) {
+        return HTTP_STOPPED;
+    }
+    if (exchange->is_silent) {
+        return HTTP_SILENT;
+    }
+    if (code == CURLE_OK) {
+        return HTTP_ANSWERED;
+    }
+    if (exchange->http->problem[0] == '\0') {
+        snprintf(exchange->http->problem, sizeof(exchange->http->problem), "%s",
+                 curl_easy_strerror(code));
+    }
+    /* Every step before the first byte of the request. */
+    const CURLcode before[] = {CURLE_COULDNT_CONNECT, CURLE_COULDNT_RESOLVE_HOST,
+                               CURLE_SSL_CONNECT_ERROR, CURLE_PEER_FAILED_VERIFICATION,
+                               CURLE_SSL_CACERT_BADFILE};
+    for (size_t i = 0; i < countof(before); i++) {
+        if (code == before[i]) {
+            return HTTP_UNREACHABLE;
+        }
+    }
+    double connected = 0;
+    curl_easy_getinfo(exchange->http->easy, CURLINFO_CONNECT_TIME, &connected);
+    return code == CURLE_OPERATION_TIMEDOUT && connected == 0 ? HTTP_UNREACHABLE : HTTP_BROKEN;
+}
+
+enum http_outcome http_ask(struct http *http, const struct http_request *request,
+                           struct http_answer *answer)
+{
+    struct exchange exchange = {
+        .http = http, .request = request, .answer = answer, .heard_ms = monotonic_ms()};
+    *answer = (struct http_answer){.media_type = ""};
+    buffer_init(&answer->body, BODY_SIZE_MAX);
+    char *url;
+    if (asprintf(&url, "%s%s", request->path[0] == '/' ? http->base : "", request->path) < 0) {
+        abort();
+    }
+    /* An Expect would cost a round trip for each large body. */
+    struct curl_slist *fields = add_field(NULL, "Expect", "");
+    fields = add_field(fields, "Accept", request->accept != NULL ? request->accept : "*/*");
+    if (request->content_type != NULL) {
+        fields = add_field(fields, "Content-Type", request->content_type);
     }
     if (request->last_event_id != NULL) {
-        fprintf(out, "Last-Event-ID: %s\r\n", request->last_event_id);
+        fields = add_field(fields, "Last-Event-ID", request->last_event_id);
     }
-    if (request->content_type != NULL) {
-        fprintf(out, "Content-Type: %s\r\nContent-Length: %zu\r\n", request->content_type,
-                request->body_size);
+    http->problem[0] = '\0';
+    curl_easy_reset(http->easy); /* keeps the connection */
+    set_server(http);
+    set_request(http, &exchange, url);
+    curl_easy_setopt(http->easy, CURLOPT_HTTPHEADER, fields);
+    CURLcode code = curl_easy_perform(http->easy);
+    enum http_outcome outcome = outcome_of(&exchange, code);
+
+    long status = 0;
+    curl_off_t retry_after = 0;
+    const char *type = NULL;
+    curl_easy_getinfo(http->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(http->easy, CURLINFO_RETRY_AFTER, &retry_after);
+    curl_easy_getinfo(http->easy, CURLINFO_CONTENT_TYPE, &type);
+    answer->status = (int)status;
+    answer->retry_after_seconds = retry_after > 0 ? (uint64_t)retry_after : 0;
+    answer->media_type = type != NULL ? type : "";
+    buffer_append(&answer->body, "", 1);
+    if (answer->body.failed) {
+        outcome = HTTP_BROKEN;
+        snprintf(http->problem, sizeof(http->problem), "the answer is too long");
+    } else {
+        answer->body.len--;
     }
-    fputs("\r\n", out);
-    if (fclose(out) != 0) {
-        free(head);
-        return -ENOMEM;
-    }
-    http->is_ended = false;
-    int r = send_all(http->fd, head, head_size);
-    free(head);
-    if (r == 0 && request->content_type != NULL) {
-        /* A hub that refuses early may close before it has everything; its answer says why. */
-        send_all(http->fd, request->body, request->body_size);
-    }
-    return r < 0 ? r : read_head(http);
+    curl_slist_free_all(fields);
+    free(url);
+    return outcome;
 }
 
-/* Begins the next chunk, or ends the body. */
-static int next_chunk(struct http *http)
+void http_answer_fini(struct http_answer *answer)
 {
-    char *line;
-    int r = http->first_chunk ? 0 : read_line(http, &line);
-    if (r == 0) {
-        r = read_line(http, &line);
-    }
-    if (r < 0) {
-        return r;
-    }
-    http->first_chunk = false;
-    char *number_end;
-    http->body_remaining = strtoul(line, &number_end, 16);
-    if (number_end == line) {
-        return -EPROTO;
-    }
-    while (http->body_remaining == 0) {
-        r = read_line(http, &line);
-        if (r < 0) {
-            return r;
-        }
-        if (line[0] == '\0') {
-            http->is_ended = true;
-            return 0;
-        }
-    }
-    return 0;
-}
-
-ssize_t http_read(struct http *http, char *bytes, size_t size)
-{
-    if (!http->is_ended && http->is_chunked && http->body_remaining == 0) {
-        int r = next_chunk(http);
-        if (r < 0) {
-            return r;
-        }
-    }
-    if (http->is_ended) {
-        return 0;
-    }
-    if (http->begin == http->end) {
-        int r = fill(http);
-        if (r == -EPIPE && http->until_close) {
-            http->is_ended = http->closes = true;
-            return 0;
-        }
-        if (r < 0) {
-            return r;
-        }
-    }
-    size_t count = http->end - http->begin;
-    count = count < size ? count : size;
-    if (!http->until_close) {
-        count = count < http->body_remaining ? count : http->body_remaining;
-        http->body_remaining -= count;
-        http->is_ended = !http->is_chunked && http->body_remaining == 0;
-    }
-    memcpy(bytes, http->buffer + http->begin, count);
-    http->begin += count;
-    return (ssize_t)count;
+    buffer_fini(&answer->body);
 }

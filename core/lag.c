@@ -1,0 +1,104 @@
+#include "core/lag.h"
+
+#include "core/fanout.h"
+#include "core/feed.h"
+
+/* The first event of a feed's channel after a position. */
+struct first_event {
+    uint64_t published_bytes;
+    uint64_t published_ms;
+};
+
+/* False if there is one no longer: neither the shard nor the history has it. */
+static bool first_after(struct sequencer *sequencer, const struct feed *feed, uint64_t after,
+                        struct first_event *ret_first)
+{
+    const struct frame *frame = NULL;
+    if (after >= feed->base) {
+        uint32_t index = feed_find(feed, after);
+        if (index < feed->window.count) {
+            frame = feed_entry_at(feed, index)->frame;
+            *ret_first = (struct first_event){frame->published_bytes, frame->published_ms};
+        }
+        return frame != NULL;
+    }
+    CHECK(pthread_mutex_lock(&sequencer->mutex) == 0);
+    const struct history *history = &feed->channel->history;
+    uint32_t index = history_find(history, after);
+    if (index < history->count) {
+        frame = history_at(history, index);
+        *ret_first = (struct first_event){frame->published_bytes, frame->published_ms};
+    }
+    CHECK(pthread_mutex_unlock(&sequencer->mutex) == 0);
+    return frame != NULL;
+}
+
+static bool is_over(const struct fanout *fanout, const struct feed *feed, uint64_t after)
+{
+    struct first_event first;
+    if (feed->head <= after) {
+        return false;
+    }
+    if (!first_after(fanout->sequencer, feed, after, &first)) {
+        return true;
+    }
+    /* The history may already have more than has come to the shard. */
+    uint64_t bytes = feed->head_bytes - min_u64(feed->head_bytes, first.published_bytes);
+    uint64_t age_ms = fanout->wall_ms - min_u64(fanout->wall_ms, first.published_ms);
+    return (feed->lag->bytes_max > 0 && bytes > feed->lag->bytes_max) ||
+           (feed->lag->age_ms_max > 0 && age_ms > feed->lag->age_ms_max);
+}
+
+/* What is to be done with the subscriber. */
+static enum lag_policy lag_check(const struct fanout *fanout, const struct subscriber *subscriber)
+{
+    const struct membership *memberships =
+        subscriber->many != NULL ? subscriber->many : &subscriber->only;
+    uint64_t after = max_u64(subscriber->position, subscriber->joined);
+    enum lag_policy policy = LAG_CATCH_UP;
+    for (unsigned i = 0; i < subscriber->channel_count; i++) {
+        const struct feed *feed = memberships[i].feed;
+        if (feed->lag->policy > policy && is_over(fanout, feed, after)) {
+            policy = feed->lag->policy;
+        }
+    }
+    return policy;
+}
+
+bool lag_allows(struct fanout *fanout, struct subscriber *subscriber)
+{
+    if (fanout->sequencer->options.lag_rule_count == 0) {
+        return true;
+    }
+    enum lag_policy policy = lag_check(fanout, subscriber);
+    /* What is in the middle of an event can be cut, but not go on elsewhere. */
+    if (policy == LAG_CATCH_UP || (policy == LAG_SKIP && subscriber->partial != NULL)) {
+        return true;
+    }
+    fanout->handler->lagging(fanout->owner, subscriber, policy);
+    return false;
+}
+
+void lag_sweep(struct fanout *fanout)
+{
+    struct list round;
+    if (fanout->sequencer->options.lag_rule_count == 0) {
+        return;
+    }
+    list_init(&round);
+    list_splice(&round, &fanout->blocked);
+    for (unsigned i = 0; i < FANOUT_BLOCKED_MAX; i++) {
+        struct list *link = list_take(&round);
+        if (link == NULL) {
+            return;
+        }
+        list_append(&fanout->blocked, link);
+        struct subscriber *subscriber = container_of(link, struct subscriber, ready);
+        if (lag_check(fanout, subscriber) == LAG_DISCONNECT) {
+            fanout->handler->lagging(fanout->owner, subscriber, LAG_DISCONNECT);
+        }
+    }
+    /* Those that were not reached come first next time. */
+    list_splice(&round, &fanout->blocked);
+    list_splice(&fanout->blocked, &round);
+}

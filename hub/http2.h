@@ -1,0 +1,120 @@
+/*
+ * An HTTP/2 connection (RFC 9113): one socket, many streams, each of them a `struct connection` of
+ * its own that has no socket but this. So everything that answers requests and everything that
+ * sends events works on a stream as on a connection of HTTP/1.1.
+ *
+ *   socket ──▶ nghttp2 ──▶ request of a stream ──▶ connection_answer
+ *   stream.outbox ──▶ HEADERS, DATA ──┐
+ *   fan-out ──▶ DATA ─────────────────┴──▶ outbox of the connection ──▶ socket
+ *
+ * nghttp2 reads frames, keeps the states, the windows and the header tables, and writes what is not
+ * DATA. Of DATA it never holds any: a stream offers only what both windows admit at that moment.
+ * What they do not admit stays where it is cheap, in the stream's outbox or behind the subscriber's
+ * cursor; the stream waits among `stalled` or `blocked` until a window or the socket has room.
+ * Hence a stream that its client does not read costs its neighbours nothing.
+ *
+ * A peer can make any server work by frames that lead nowhere. Those that do are charged to the
+ * connection, which recovers with time; one that is overdrawn is ended with ENHANCE_YOUR_CALM.
+ *
+ * Owned by the connection's transport; touched by its shard only.
+ */
+#ifndef SPATE_HUB_HTTP2_H
+#define SPATE_HUB_HTTP2_H
+
+#include <nghttp2/nghttp2.h>
+
+#include "hub/transport.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+    /* Unsent bytes of the connection from which on its streams are given no more. */
+    HTTP2_OUT_MAX_BYTES = 256 * 1024,
+    /* Charges: what a connection may owe, and what it works off in a second. */
+    HTTP2_CHARGE_MAX = 5000,
+    HTTP2_CHARGES_PER_SECOND = 1000,
+    /* Request bodies under way on one connection, in bodies of the largest size. */
+    HTTP2_BODIES_MAX = 8,
+    HTTP2_FRAME_HEAD_LEN = 9,
+    HTTP2_RESETS_KEPT = 16,
+};
+
+struct http2 {
+    nghttp2_session *session;
+    struct connection *connection;
+    struct list link;    /* the shard's `pumping`, while there may be something to do */
+    struct list streams; /* its connections, by `address.stream` */
+    struct list writing; /* outboxes of streams, in turns */
+    struct list stalled; /* of them, those that no window or room was left for */
+    struct list blocked; /* streams whose subscribers wait for the same, by `waiting` */
+    uint32_t stream_count;
+    bool inside;         /* nghttp2 is running callbacks: it must not be entered again */
+    bool room;           /* a window has grown or the outbox gone out: look at those who wait */
+    bool closing;        /* the socket is going: streams end without a word */
+    bool broken;         /* nghttp2 can go on no more */
+    struct span data;    /* of the DATA that is being framed */
+    uint64_t body_bytes; /* of requests that have not come whole */
+    uint64_t idle_since_ms;
+    /* The header block that is being received; nothing can come between its frames. */
+    uint64_t head_since_ms; /* 0: none */
+    uint32_t head_bytes;
+    struct buffer fields;
+    nghttp2_rcbuf *method;
+    nghttp2_rcbuf *path;
+    nghttp2_rcbuf *authority;
+    /* Where in the input we are: nghttp2 does not tell of the frames that it ignores. */
+    uint32_t preface_left;
+    uint32_t payload_left;
+    uint8_t frame_head_len;
+    uint8_t frame_head[HTTP2_FRAME_HEAD_LEN];
+    int32_t last_stream_id; /* the newest that was opened */
+    /* Streams that were reset by us of late, on which frames may still be under way. */
+    int32_t resets[HTTP2_RESETS_KEPT];
+    uint32_t reset_count;
+    /* What the peer has to answer for. */
+    uint32_t charge;
+    uint32_t updates_due; /* WINDOW_UPDATEs that our DATA may cause */
+    uint64_t charged_ms;
+};
+
+/* Makes a connection that has received nothing else yet one of HTTP/2. 0 or -ENOMEM. */
+int http2_begin(struct connection *connection);
+/* Ends what streams there are. */
+void http2_free(struct connection *connection);
+
+/* For the connection. */
+void http2_received(struct connection *connection, struct span bytes);
+void http2_flushed(struct connection *connection);
+void http2_timer(struct connection *connection);
+/* Asks the client to go elsewhere for its next requests (GOAWAY); ends with the last stream. */
+void http2_drain(struct connection *connection);
+/* At the end of a turn: frames what the streams have to say. May close the connection. */
+void http2_pump(struct http2 *http2);
+
+/* For hub/http2_request.c. */
+void http2_charge(struct http2 *http2, uint32_t charge);
+/* NULL where a stream has ended. */
+struct connection *http2_stream(struct http2 *http2, int32_t stream_id);
+
+/* For its streams. */
+bool http2_is_stream(const struct connection *connection);
+/* The connection that has the socket: of a stream, its carrier; else itself. */
+struct connection *http2_carrier(struct connection *connection);
+/* Where a stream's outbox waits for its turn. */
+struct list *http2_outgoing(struct connection *stream);
+/* Sends a head that was written for HTTP/1.1. `end`: there is no body. */
+void http2_respond(struct connection *stream, struct span head, bool end);
+/* Takes events; see transport_take. */
+ssize_t http2_take(struct connection *stream, struct span bytes);
+/* The stream's body of a request is let go. */
+void http2_body_freed(struct connection *stream, size_t len);
+/* The stream ends; if the peer does not know, it is told. The slot is free in the next turn. */
+void http2_stream_closed(struct connection *stream, bool was_streaming);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,515 @@
+/*
+ * What is HTTP/2's own: flow control, many streams on one connection, the end of a connection, and peers
+ * that abuse all that. Node's client where a client would do such a thing; where none would, frames by hand.
+ */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import http2 from 'node:http2';
+import { foreignPage, openBrowser } from './browser.mjs';
+import { test } from './harness.mjs';
+import { Sessions } from './http2.mjs';
+import { until, within } from './until.mjs';
+
+const { constants } = http2;
+
+export const hubOptions = { args: ['--http2-streams-max', '100'] };
+
+const SETTINGS = 4;
+const HEADERS = 1;
+const DATA = 0;
+const RST_STREAM = 3;
+const PING = 6;
+const GOAWAY = 7;
+const WINDOW_UPDATE = 8;
+const CONTINUATION = 9;
+const END_STREAM = 1;
+const END_HEADERS = 4;
+const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
+
+function frame(type, flags, stream, payload = Buffer.alloc(0)) {
+    const head = Buffer.alloc(9);
+    head.writeUIntBE(payload.length, 0, 3);
+    head[3] = type;
+    head[4] = flags;
+    head.writeUInt32BE(stream, 5);
+    return Buffer.concat([head, payload]);
+}
+
+function u32(value) {
+    const bytes = Buffer.alloc(4);
+    bytes.writeUInt32BE(value);
+    return bytes;
+}
+
+/* GET of a path shorter than 127 bytes, HPACK without any table (RFC 7541, 6.2.2 and 6.1). */
+function getBlock(path) {
+    return Buffer.concat([Buffer.from([0x82, 0x86, 0x04, path.length]), Buffer.from(path),
+        Buffer.from([0x01, 3]), Buffer.from('hub')]);
+}
+
+/* A connection of HTTP/2 whose frames are made here. */
+class Bare {
+    frames = [];
+    #pending = Buffer.alloc(0);
+
+    static async open(hub, { settings = Buffer.alloc(0) } = {}) {
+        const bare = new Bare();
+        bare.wire = await hub.connect(hub.tls ? { ALPNProtocols: ['h2'] } : {});
+        bare.wire.takeAll((bytes) => bare.#read(bytes));
+        bare.send(Buffer.concat([Buffer.from(PREFACE), frame(SETTINGS, 0, 0, settings)]));
+        return bare;
+    }
+
+    #read(bytes) {
+        this.#pending = Buffer.concat([this.#pending, bytes]);
+        while (this.#pending.length >= 9) {
+            const end = 9 + this.#pending.readUIntBE(0, 3);
+            if (this.#pending.length < end) {
+                return;
+            }
+            this.frames.push({
+                type: this.#pending[3],
+                flags: this.#pending[4],
+                stream: this.#pending.readUInt32BE(5) & 0x7fffffff,
+                payload: this.#pending.subarray(9, end),
+            });
+            this.#pending = this.#pending.subarray(end);
+        }
+    }
+
+    send(bytes) {
+        if (!this.wire.ended) {
+            this.wire.send(bytes);
+        }
+    }
+
+    get(stream, path) {
+        this.send(frame(HEADERS, END_STREAM | END_HEADERS, stream, getBlock(path)));
+    }
+
+    of(type, stream) {
+        return this.frames.filter((one) => one.type === type
+                                  && (stream === undefined || one.stream === stream));
+    }
+
+    dataOf(stream) {
+        return Buffer.concat(this.of(DATA, stream).map((one) => one.payload));
+    }
+
+    when(what, condition, seconds) {
+        return this.wire.when(what, condition, seconds);
+    }
+
+    /* Waits for GOAWAY, and returns its error code. */
+    async goaway(seconds) {
+        await this.when('GOAWAY', () => this.of(GOAWAY).length > 0 || this.wire.ended, seconds);
+        assert.ok(this.of(GOAWAY).length > 0, 'the connection ended without GOAWAY');
+        return this.of(GOAWAY).at(-1).payload.readUInt32BE(4);
+    }
+}
+
+async function answered(hub) {
+    assert.equal((await hub.get('/health')).status, 200);
+}
+
+/* The connection is ended as abuse, counted, and nobody else notices. */
+async function assertCalmed(hub, bare) {
+    assert.equal(await bare.goaway(20), constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    await bare.when('the end of the connection', () => bare.wire.ended, 20);
+    assert.ok((await hub.stats()).http2_floods > 0);
+    await answered(hub);
+}
+
+test('sixty streams on one connection, and requests beside them', { hub: { h2: true } },
+    async ({ hub }) => {
+        const streams = await Promise.all(Array.from({ length: 60 },
+            (_, i) => hub.subscribe(`/sse?channel=page&channel=own-${i}`)));
+        for (let i = 0; i < 60; i++) {
+            await hub.publish(`own-${i}`, `for ${i}`);
+        }
+        await hub.publish('page', 'for all');
+        for (const [i, stream] of streams.entries()) {
+            await stream.received(2);
+            assert.deepEqual(stream.data, [`for ${i}`, 'for all']);
+        }
+        const stats = await hub.stats();
+        assert.equal(stats.connections, 1);
+        assert.equal(stats.streams, 60);
+    });
+
+/* Runs in the page. */
+function listenSixtyTimes(url) {
+    window.seen = Array.from({ length: 60 }, () => []);
+    window.sources = window.seen.map((list, i) => {
+        const source = new EventSource(`${url}/sse?channel=page&channel=own-${i}`);
+        source.onmessage = (event) => list.push(event.data);
+        return source;
+    });
+}
+
+test('a browser: sixty EventSource streams in one page, which still loads the rest',
+    { hub: { tls: true }, seconds: 120 }, async ({ hub, defer }) => {
+        const page = await openBrowser(defer, await foreignPage(defer));
+        await page.evaluate(listenSixtyTimes, hub.url);
+        await until('sixty open streams', () => page.evaluate(
+            () => window.sources.every((source) => source.readyState === EventSource.OPEN)), 30);
+        const stats = await hub.stats();
+        assert.equal(stats.streams, 60);
+        assert.ok(stats.http2_connections >= 1);
+        assert.ok(stats.connections <= 3, `${stats.connections} connections`);
+        for (let i = 0; i < 60; i++) {
+            await hub.publish(`own-${i}`, `for ${i}`);
+        }
+        await hub.publish('page', 'for all');
+        await until('all events', () => page.evaluate(
+            () => window.seen.every((list) => list.length === 2)), 30);
+        assert.deepEqual(await page.evaluate(() => window.seen),
+            Array.from({ length: 60 }, (_, i) => [`for ${i}`, 'for all']));
+        const status = await page.evaluate(
+            async (url) => (await fetch(`${url}/health`)).status, hub.url);
+        assert.equal(status, 200);
+    });
+
+test('a preface in pieces, and byte by byte', async ({ hub }) => {
+    const wire = await hub.connect(hub.tls ? { ALPNProtocols: ['h2'] } : {});
+    const seen = [];
+    wire.takeAll((bytes) => seen.push(bytes));
+    for (const byte of Buffer.concat([Buffer.from(PREFACE), frame(SETTINGS, 0, 0),
+        frame(HEADERS, END_STREAM | END_HEADERS, 1, getBlock('/livez'))])) {
+        await wire.sendAll(Buffer.from([byte]));
+    }
+    await wire.when('the answer', () => Buffer.concat(seen).includes('"status":"ok"'));
+    wire.destroy();
+});
+
+test('a stream whose window is closed waits, and its neighbours do not', async ({ hub }) => {
+    /* SETTINGS_INITIAL_WINDOW_SIZE 20: not enough for the first words of a stream. */
+    const settings = Buffer.concat([Buffer.from([0, 4]), u32(20)]);
+    const bare = await Bare.open(hub, { settings });
+    bare.get(1, '/sse/window');
+    bare.get(3, '/sse/window');
+    await bare.when('as much as the window admits',
+        () => bare.dataOf(1).length === 20 && bare.dataOf(3).length === 20);
+    bare.send(frame(WINDOW_UPDATE, 0, 3, u32(100000)));
+    await bare.when('the first words of the open one', () => /retry: /.test(bare.dataOf(3)));
+    for (let i = 0; i < 50; i++) {
+        await hub.publish('window', `event ${i}`);
+    }
+    await bare.when('all events on the open one', () => /event 49\n\n/.test(bare.dataOf(3)));
+    assert.equal(bare.dataOf(1).length, 20);
+    for (let sent = 20; !/event 49\n\n/.test(bare.dataOf(1)); sent += 1000) {
+        bare.send(frame(WINDOW_UPDATE, 0, 1, u32(1000)));
+        await bare.when('what the larger window admits',
+            () => bare.dataOf(1).length === sent + 1000 || /event 49\n\n/.test(bare.dataOf(1)));
+    }
+    /* The same events, wherever they were cut; only `retry` is each stream's own. */
+    const events = (stream) => bare.dataOf(stream).toString().replace(/retry: \d+/, '');
+    assert.equal(events(1), events(3));
+    bare.wire.destroy();
+});
+
+test('the window of the connection is shared and never overdrawn', async ({ hub }) => {
+    const settings = Buffer.concat([Buffer.from([0, 4]), u32(1000000)]);
+    const bare = await Bare.open(hub, { settings });
+    bare.get(1, '/sse/shared');
+    bare.get(3, '/sse/shared');
+    await bare.when('both streams', () => /retry: /.test(bare.dataOf(1))
+                                          && /retry: /.test(bare.dataOf(3)));
+    for (let i = 0; i < 10; i++) {
+        await hub.publish('shared', `${i} ${'x'.repeat(10000)}`);
+    }
+    const total = () => bare.dataOf(1).length + bare.dataOf(3).length;
+    await bare.when('the whole window used', () => total() === 65535);
+    await answered(hub);
+    assert.equal(total(), 65535);
+    bare.send(frame(WINDOW_UPDATE, 0, 0, u32(1000000)));
+    await bare.when('all events on both', () => [1, 3].every((stream) => {
+        const text = bare.dataOf(stream).toString();
+        return (text.match(/^data: \d /gm) ?? []).join('') === 'data: 0 data: 1 data: 2 data: 3 '
+            + 'data: 4 data: 5 data: 6 data: 7 data: 8 data: 9 ' && text.endsWith('x\n\n');
+    }));
+    bare.wire.destroy();
+});
+
+test('Node: one paused stream among fifty', { hub: { h2: true }, seconds: 120 },
+    async ({ hub }) => {
+        const streams = await Promise.all(Array.from({ length: 50 },
+            () => hub.subscribe('/sse/paused')));
+        streams[0].wire.socket.pause();
+        const data = 'x'.repeat(10000);
+        for (let i = 0; i < 60; i++) {
+            await hub.publish('paused', `${i} ${data}`);
+        }
+        for (const stream of streams.slice(1)) {
+            await stream.received(60, 30);
+        }
+        assert.ok(streams[0].events.length < 60);
+        streams[0].wire.socket.resume();
+        await streams[0].received(60, 30);
+        assert.deepEqual(streams[0].data.map((text) => parseInt(text, 10)),
+            Array.from({ length: 60 }, (_, i) => i));
+    });
+
+test('PING is answered with its own bytes', async ({ hub }) => {
+    const bare = await Bare.open(hub);
+    bare.send(frame(PING, 0, 0, Buffer.from('12345678')));
+    await bare.when('the answer', () => bare.of(PING).length === 1);
+    assert.equal(bare.of(PING)[0].flags, 1);
+    assert.equal(bare.of(PING)[0].payload.toString(), '12345678');
+    bare.wire.destroy();
+});
+
+test('a stream beyond the limit is refused, and may come later', async ({ hub, defer }) => {
+    const bare = await Bare.open(hub);
+    defer(async () => bare.wire.destroy());
+    for (let i = 0; i < 101; i++) {
+        bare.get(1 + 2 * i, '/sse/limit');
+    }
+    await bare.when('the refusal', () => bare.of(RST_STREAM, 201).length === 1);
+    assert.equal(bare.of(RST_STREAM, 201)[0].payload.readUInt32BE(),
+        constants.NGHTTP2_REFUSED_STREAM);
+    await until('a hundred streams', async () => (await hub.stats()).streams === 100);
+    bare.send(frame(RST_STREAM, 0, 1, u32(constants.NGHTTP2_CANCEL)));
+    bare.get(203, '/sse/limit');
+    await bare.when('the one that came later', () => /retry: /.test(bare.dataOf(203)));
+});
+
+test('bodies: whole, in pieces, too large, cut off', { hub: { h2: true, args: ['--body-bytes-max', '100KiB'] } },
+    async ({ hub, defer }) => {
+        const listener = await hub.subscribe('/sse/bodies');
+        await hub.publish('bodies', 'x'.repeat(90000));
+        await listener.received(1);
+        const sessions = new Sessions(hub.url);
+        defer(async () => sessions.close());
+        const post = (headers = {}) => sessions.get().request({ ':method': 'POST',
+            ':path': '/publish/bodies', 'content-type': 'text/plain', ...headers });
+        const pieces = post();
+        for (let i = 0; i < 100; i++) {
+            pieces.write('piece ');
+        }
+        pieces.end();
+        assert.equal((await once(pieces, 'response'))[0][':status'], 200);
+        await listener.received(2);
+        assert.equal(listener.data[1], 'piece '.repeat(100));
+        for (const headers of [{}, { 'content-length': 200000 }]) {
+            const large = post(headers);
+            large.on('error', () => {});
+            large.end('y'.repeat(200000));
+            assert.equal((await once(large, 'response'))[0][':status'], 413);
+        }
+        const bare = await Bare.open(hub);
+        bare.send(frame(HEADERS, END_HEADERS, 1, getBlock('/publish/bodies').fill(0x83, 0, 1)));
+        bare.send(frame(DATA, 0, 1, Buffer.from('never whole')));
+        bare.send(frame(RST_STREAM, 0, 1, u32(constants.NGHTTP2_CANCEL)));
+        bare.get(3, '/health');
+        await bare.when('the answer behind it', () => bare.of(DATA, 3).length > 0);
+        await hub.publish('bodies', 'the next');
+        await listener.received(3);
+        assert.equal(listener.data[2], 'the next');
+    });
+
+test('a body that does not come in time is 408', { hub: { h2: true, args: ['--body-seconds', '1'] } },
+    async ({ hub, defer }) => {
+        const sessions = new Sessions(hub.url);
+        defer(async () => sessions.close());
+        const post = sessions.get().request({ ':method': 'POST', ':path': '/publish/late',
+            'content-type': 'text/plain' });
+        post.write('x');
+        post.on('error', () => {});
+        assert.equal((await once(post, 'response'))[0][':status'], 408);
+        await answered(hub);
+    });
+
+test('a head beyond the limit is 431', { hub: { h2: true } }, async ({ hub, defer }) => {
+    const sessions = new Sessions(hub.url);
+    defer(async () => sessions.close());
+    const request = sessions.get().request({ ':path': '/health', 'x-long': 'x'.repeat(20000) });
+    request.on('error', () => {});
+    assert.equal((await once(request, 'response'))[0][':status'], 431);
+    await answered(hub);
+});
+
+test('draining: GOAWAY, every stream ends in order, then the connection',
+    { hub: { h2: true, args: ['--drain-seconds', '1'] } }, async ({ hub }) => {
+        const session = http2.connect(hub.url, { rejectUnauthorized: false });
+        const goaway = once(session, 'goaway');
+        const closed = once(session, 'close');
+        const streams = Array.from({ length: 20 },
+            (_, i) => session.request({ ':path': `/sse/drain-${i}` }));
+        await Promise.all(streams.map((stream) => once(stream, 'data')));
+        const ended = streams.map(async (stream) => {
+            stream.resume();
+            await once(stream, 'end');
+            return stream.rstCode;
+        });
+        hub.signal('SIGTERM');
+        assert.equal((await within('GOAWAY', goaway))[0], constants.NGHTTP2_NO_ERROR);
+        assert.deepEqual(await within('the ends', Promise.all(ended)), Array(20).fill(0));
+        await within('the end of the connection', closed);
+        assert.deepEqual(await hub.ended(), { code: 0, signal: null });
+    });
+
+test('a connection that asks for nothing is ended', { hub: { args: ['--header-seconds', '1'] } },
+    async ({ hub }) => {
+        const bare = await Bare.open(hub);
+        assert.equal(await bare.goaway(), constants.NGHTTP2_NO_ERROR);
+        await bare.when('the end', () => bare.wire.ended);
+    });
+
+test('an idle connection is ended', { hub: { args: ['--keepalive-seconds', '1'] } },
+    async ({ hub }) => {
+        const bare = await Bare.open(hub);
+        bare.get(1, '/health');
+        await bare.when('the answer', () => bare.of(DATA, 1).length > 0);
+        assert.equal(await bare.goaway(), constants.NGHTTP2_NO_ERROR);
+        await bare.when('the end', () => bare.wire.ended);
+    });
+
+test('a head whose end does not come ends its connection',
+    { hub: { args: ['--header-seconds', '1'] } }, async ({ hub }) => {
+        const bare = await Bare.open(hub);
+        bare.get(1, '/sse/slow-head');
+        await bare.when('a stream', () => /retry: /.test(bare.dataOf(1)));
+        bare.send(frame(HEADERS, END_STREAM, 3, getBlock('/health')));
+        assert.equal(await bare.goaway(), constants.NGHTTP2_ENHANCE_YOUR_CALM);
+        await bare.when('the end', () => bare.wire.ended);
+    });
+
+test('frames on streams that are over', async ({ hub }) => {
+    for (const type of [HEADERS, DATA]) {
+        const bare = await Bare.open(hub);
+        bare.get(1, '/health');
+        await bare.when('the answer', () => bare.of(DATA, 1).length > 0);
+        if (type === HEADERS) {
+            bare.get(1, '/health');
+            assert.equal(await bare.goaway(), constants.NGHTTP2_STREAM_CLOSED);
+        } else {
+            bare.send(frame(DATA, END_STREAM, 1, Buffer.from('late')));
+            await bare.when('the reset', () => bare.of(RST_STREAM, 1).length === 1);
+            assert.equal(bare.of(RST_STREAM, 1)[0].payload.readUInt32BE(),
+                constants.NGHTTP2_STREAM_CLOSED);
+        }
+        bare.wire.destroy();
+    }
+});
+
+test('what is still under way to a stream that the hub has reset does no harm',
+    { hub: { args: ['--body-bytes-max', '1KiB'] } }, async ({ hub }) => {
+        const bare = await Bare.open(hub);
+        bare.send(frame(HEADERS, END_HEADERS, 1, getBlock('/publish/x').fill(0x83, 0, 1)));
+        for (let i = 0; i < 20; i++) {
+            bare.send(frame(DATA, 0, 1, Buffer.alloc(1000)));
+        }
+        bare.send(frame(HEADERS, END_STREAM | END_HEADERS, 1, Buffer.alloc(0)));
+        bare.get(3, '/livez');
+        await bare.when('the next answer', () => bare.of(DATA, 3).length > 0);
+        /* None if the request came whole before the answer went out. */
+        assert.ok(bare.of(RST_STREAM, 1).length <= 1);
+        assert.ok(bare.of(RST_STREAM, 1).every(({ payload }) =>
+            payload.readUInt32BE() === constants.NGHTTP2_NO_ERROR));
+        assert.match(bare.dataOf(1).toString(), /"status":413/);
+        bare.wire.destroy();
+    });
+
+/* Abuse. Each of these is one connection's own fault and must stay its own. */
+
+test('rapid reset (CVE-2023-44487)', { hub: {} }, async ({ hub }) => {
+    const bare = await Bare.open(hub);
+    for (let stream = 1; stream < 40000 && !bare.wire.ended; stream += 2) {
+        bare.get(stream, '/sse/rapid');
+        bare.send(frame(RST_STREAM, 0, stream, u32(constants.NGHTTP2_CANCEL)));
+    }
+    await assertCalmed(hub, bare);
+    await until('no stream left', async () => (await hub.stats()).streams === 0);
+});
+
+test('floods of SETTINGS, PING, empty DATA, PRIORITY and WINDOW_UPDATE', { hub: {} },
+    async ({ hub }) => {
+        const floods = [
+            frame(SETTINGS, 0, 0), frame(PING, 0, 0, Buffer.alloc(8)), frame(DATA, 0, 1),
+            frame(2, 0, 1, Buffer.concat([u32(0), Buffer.from([1])])),
+            frame(WINDOW_UPDATE, 0, 0, u32(1)), frame(WINDOW_UPDATE, 0, 1, u32(1)),
+        ];
+        for (const one of floods) {
+            const bare = await Bare.open(hub);
+            bare.send(frame(HEADERS, END_HEADERS, 1, getBlock('/sse/flood')));
+            bare.send(Buffer.concat(Array(20000).fill(one)));
+            await assertCalmed(hub, bare);
+        }
+    });
+
+test('a flood of CONTINUATION', { hub: {} }, async ({ hub }) => {
+    const bare = await Bare.open(hub);
+    bare.send(frame(HEADERS, 0, 1, getBlock('/health')));
+    for (let i = 0; i < 2000; i++) {
+        bare.send(frame(CONTINUATION, 0, 1, Buffer.from([0x00, 1, 0x78, 1, 0x79])));
+    }
+    await bare.when('the end of the connection', () => bare.wire.ended, 20);
+    await answered(hub);
+});
+
+test('header bombs: one entry of the table, named a thousand times', { hub: {} },
+    async ({ hub }) => {
+        const bare = await Bare.open(hub);
+        const value = 'v'.repeat(4000);
+        /* Indexed: "x: vvv..."; 4000 is 127 + 3873 in seven-bit pieces (RFC 7541, 5.1). */
+        const entry = Buffer.concat([Buffer.from([0x40, 1, 0x78, 0x7f, 0xa1, 0x1e]),
+            Buffer.from(value)]);
+        for (let stream = 1; stream < 60; stream += 2) {
+            bare.send(frame(HEADERS, END_STREAM | END_HEADERS, stream, Buffer.concat([
+                getBlock('/health'), entry, Buffer.alloc(8000, 0xbe)])));
+        }
+        await assertCalmed(hub, bare);
+    });
+
+test('a client that asks and never reads', { hub: { args: ['--keepalive-seconds', '1', '--header-seconds', '1'] } },
+    async ({ hub }) => {
+        const bare = await Bare.open(hub);
+        bare.wire.socket.pause();
+        const pings = Buffer.concat(Array(900).fill(frame(PING, 0, 0, Buffer.alloc(8))));
+        /* Slower than what is charged, and all the same without end. */
+        await until('the hub ends it, or reads no more', async () => {
+            bare.send(pings);
+            await answered(hub);
+            return bare.wire.socket.writableLength > 1024 * 1024 || bare.wire.ended
+                || (await hub.stats()).connections <= 1;
+        }, 50);
+        bare.wire.destroy();
+        await answered(hub);
+    });
+
+test('frames that break the rules end the connection, not the hub', { hub: {} },
+    async ({ hub }) => {
+        const wrong = [
+            frame(DATA, 0, 0, Buffer.from('x')), frame(HEADERS, END_HEADERS, 2, getBlock('/')),
+            frame(WINDOW_UPDATE, 0, 0, u32(0)), frame(SETTINGS, 0, 0, Buffer.from('12345')),
+            frame(PING, 0, 0, Buffer.from('short')), frame(CONTINUATION, 4, 1, getBlock('/')),
+            frame(HEADERS, END_STREAM | END_HEADERS, 1, Buffer.from([0xff, 0xff, 0xff, 0xff, 0xff])),
+            frame(WINDOW_UPDATE, 0, 0, u32(0x7fffffff)), frame(SETTINGS, 1, 0, Buffer.alloc(6)),
+            Buffer.concat([frame(DATA, 0, 1).subarray(0, 9)]), frame(5, 4, 1, Buffer.alloc(8)),
+        ];
+        for (const [i, one] of wrong.entries()) {
+            const bare = await Bare.open(hub);
+            bare.send(one);
+            assert.notEqual(await bare.goaway(), constants.NGHTTP2_NO_ERROR, `case ${i}`);
+            await bare.when(`the end of case ${i}`, () => bare.wire.ended);
+        }
+        await answered(hub);
+    });
+
+test('a preface that goes wrong', { hub: {} }, async ({ hub }) => {
+    const wire = await hub.connect(hub.tls ? { ALPNProtocols: ['h2'] } : {});
+    wire.send('PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n');
+    await wire.end();
+    await answered(hub);
+});
+
+test('h2load finishes without an error', async ({ hub }) => {
+    const child = spawn('h2load', ['-n', '5000', '-c', '5', '-m', '40', `${hub.url}/health`],
+        { stdio: ['ignore', 'pipe', 'ignore'] });
+    let output = '';
+    child.stdout.setEncoding('utf8').on('data', (text) => (output += text));
+    await within('h2load', once(child, 'close'), 50);
+    assert.match(output, /5000 succeeded, 0 failed, 0 errored, 0 timeout/);
+});

@@ -1,0 +1,113 @@
+/*
+ * Those who do not keep up: by the rule of the channel they catch up, skip, or are let go. In no case
+ * does anybody else notice.
+ */
+import assert from 'node:assert/strict';
+import { test } from './harness.mjs';
+import { until } from './until.mjs';
+
+const EVENTS = 400;
+const payload = 'x'.repeat(16 * 1024);
+const RULES = ['--lag-rule', 'ticker.eur=catch-up', '--lag-rule', 'ticker.*=skip/1MiB/1h',
+    '--lag-rule', 'orders=disconnect/1MiB/1h', '--lag-rule', 'aged=disconnect/0/1s',
+    '--history-bytes', '64MiB'];
+
+/* One that stops reading, one that reads on, and so much published that the first must lag. */
+async function lagging(hub, channel) {
+    const fast = await hub.subscribe(`/sse/${channel}`, { keepRaw: false });
+    const slow = await hub.subscribe(`/sse/${channel}`, { keepRaw: false });
+    slow.wire.socket.pause();
+    const client = hub.client();
+    for (let i = 0; i < EVENTS; i++) {
+        const response = await client.request('POST', `/publish/${channel}`,
+            { body: `${i} ${payload}`, headers: { 'Content-Type': 'text/plain' } });
+        assert.equal(response.status, 200);
+        if (i % 20 === 19) {
+            await fast.received(i + 1, 60);
+        }
+    }
+    assert.deepEqual(numbers(fast), Array.from({ length: EVENTS }, (_, i) => i));
+    return slow;
+}
+
+const numbers = (stream) => stream.events.filter(({ event }) => event === undefined)
+    .map(({ data }) => Number(data.split(' ')[0]));
+
+const consecutive = (list) => list.every((number, i) => i === 0 || number === list[i - 1] + 1);
+
+test('skip: the rest of its event, a gap, then the newest', { hub: { args: RULES }, seconds: 120 },
+    async ({ hub }) => {
+        const slow = await lagging(hub, 'ticker.usd');
+        slow.wire.socket.resume();
+        await slow.when('the gap', () => slow.events.some(({ event }) => event === 'spate.gap'));
+        /* A socket that is not read from takes some more now and then: there may be several gaps. */
+        const { skips } = await until('all of them', async () => {
+            const stats = await hub.stats();
+            return slow.events.filter(({ event }) => event === 'spate.gap').length === stats.skips
+                   && stats;
+        });
+        const before = numbers(slow);
+        assert.equal(before[0], 0);
+        for (const [i, { event, data }] of slow.events.entries()) {
+            if (event === 'spate.gap') {
+                const { reason, requested, first_available: first } = JSON.parse(data);
+                assert.deepEqual([reason, requested, first], ['skipped', slow.events[i - 1].id, null]);
+            } else if (i > 0 && slow.events[i - 1].event === undefined) {
+                assert.equal(Number(data.split(' ')[0]), Number(slow.events[i - 1].data.split(' ')[0]) + 1);
+            }
+        }
+        await hub.publish('ticker.usd', `${EVENTS} the newest`);
+        await slow.when('the newest', () => numbers(slow).at(-1) === EVENTS);
+        assert.deepEqual(numbers(slow), [...before, EVENTS]);
+        /* The id of a gap is a good one to resume with: nothing is missing behind it. */
+        const gap = slow.events.findLast(({ event }) => event === 'spate.gap');
+        const resumed = await hub.subscribe('/sse/ticker.usd',
+            { headers: { 'Last-Event-ID': gap.id }, keepRaw: false });
+        await resumed.when('the newest', () => numbers(resumed).at(-1) === EVENTS);
+        assert.ok(consecutive(numbers(resumed)));
+        const stats = await hub.stats();
+        assert.deepEqual([stats.skips, stats.gaps, stats.slow_disconnects], [skips, skips, 0]);
+    });
+
+test('catch-up: everything, at its own pace', { hub: { args: RULES }, seconds: 120 },
+    async ({ hub }) => {
+        const slow = await lagging(hub, 'ticker.eur');
+        slow.wire.socket.resume();
+        await slow.received(EVENTS, 60);
+        assert.deepEqual(numbers(slow), Array.from({ length: EVENTS }, (_, i) => i));
+        assert.equal((await hub.stats()).skips, 0);
+    });
+
+test('disconnect: cut off, and a resume brings the rest', { hub: { args: RULES }, seconds: 120 },
+    async ({ hub }) => {
+        const slow = await lagging(hub, 'orders');
+        await until('the stream being ended', async () => (await hub.stats()).slow_disconnects === 1);
+        slow.wire.socket.resume();
+        await slow.end();
+        const before = numbers(slow);
+        assert.ok(consecutive(before) && before[0] === 0 && before.length < EVENTS);
+        const resumed = await hub.subscribe('/sse/orders',
+            { headers: { 'Last-Event-ID': slow.events.at(-1).id }, keepRaw: false });
+        await resumed.received(EVENTS - before.length, 60);
+        assert.ok(consecutive([...before, ...numbers(resumed)]));
+        assert.equal(resumed.events.at(-1).event, undefined);
+    });
+
+test('disconnect by age: what follows does not make the first unsent byte younger',
+    { hub: { args: RULES }, seconds: 120 }, async ({ hub }) => {
+        const slow = await hub.subscribe('/sse/aged', { keepRaw: false });
+        slow.wire.socket.pause();
+        const client = hub.client();
+        let published = 0;
+        await until('the stream being ended', async () => {
+            await client.request('POST', '/publish/aged',
+                { body: payload, headers: { 'Content-Type': 'text/plain' } });
+            published++;
+            return (await hub.stats()).slow_disconnects === 1;
+        }, 60);
+        const other = await hub.subscribe('/sse/aged?history=1');
+        await other.received(1);
+        slow.wire.socket.resume();
+        await slow.end();
+        assert.ok(slow.events.length < published);
+    });

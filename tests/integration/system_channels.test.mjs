@@ -1,0 +1,110 @@
+/* The hub's own channels: who comes and goes, and the statistics, as events. */
+import assert from 'node:assert/strict';
+import os from 'node:os';
+import { test } from './harness.mjs';
+import { until } from './until.mjs';
+
+/* A hub without a token wants to be called by this name. */
+const local = { headers: { Host: 'localhost' } };
+
+const notices = (stream, event) => stream.events.filter((one) => one.event === event)
+    .map(({ data }) => JSON.parse(data));
+
+test('$presence tells who comes and who goes', { hub: {} }, async ({ hub }) => {
+    const watcher = await hub.subscribe('/sse/$presence', local);
+    await watcher.received(1); /* its own coming */
+    const ada = await hub.subscribe('/sse/news?client=ada');
+    const many = await hub.subscribe('/sse?channel=a&channel=b');
+    await watcher.received(3);
+    const [own, first, second] = notices(watcher, 'connect');
+    assert.deepEqual(own.channels, ['$presence']);
+    assert.deepEqual([first.client, first.channel_count], ['ada', 2]);
+    assert.deepEqual(first.channels.toSorted(), ['ada', 'news']);
+    assert.deepEqual(second.channels.toSorted(), ['a', 'b']);
+    assert.match(second.client, /^anon-/);
+    assert.ok(Math.abs(first.time_ms - Date.now()) < 60_000);
+    ada.close();
+    many.close();
+    await watcher.received(5);
+    const gone = notices(watcher, 'disconnect');
+    assert.deepEqual(gone.map(({ client }) => client).toSorted(), ['ada', second.client].toSorted());
+    assert.ok(gone.every(({ reason, duration_ms: ms }) => reason === 'client left' && ms >= 0));
+    assert.equal(new Set(watcher.events.map(({ id }) => id)).size, 5);
+    /* Resumed like any other channel. */
+    const again = await hub.subscribe('/sse/$presence?history=1000', local);
+    await again.received(5);
+    assert.deepEqual(again.events.slice(0, 5), watcher.events.slice(0, 5));
+});
+
+test('$presence: a thousand at once, each once', { hub: {}, seconds: 120 }, async ({ hub }) => {
+    const watcher = await hub.subscribe('/sse/$presence', { ...local, keepRaw: false });
+    await watcher.received(1);
+    const streams = [];
+    for (let i = 0; i < 1000; i += 100) {
+        streams.push(...await Promise.all(Array.from({ length: 100 },
+            (_, j) => hub.subscribe(`/sse/crowd?client=c${i + j}`))));
+    }
+    await watcher.received(1001, 60);
+    streams.forEach((stream) => stream.close());
+    await watcher.received(2001, 60);
+    const expected = Array.from({ length: 1000 }, (_, i) => `c${i}`).toSorted();
+    assert.deepEqual(notices(watcher, 'connect').slice(1).map(({ client }) => client).toSorted(), expected);
+    assert.deepEqual(notices(watcher, 'disconnect').map(({ client }) => client).toSorted(), expected);
+    assert.equal(notices(watcher, 'lost').length, 0);
+});
+
+test('$stats is what /stats says, again and again', { hub: {} }, async ({ hub }) => {
+    const watcher = await hub.subscribe('/sse/$stats', local);
+    await watcher.received(1);
+    await hub.publish('news', 'x');
+    await watcher.when('the publish being counted',
+        () => notices(watcher, 'stats').at(-1).published > notices(watcher, 'stats')[0].published);
+    const told = notices(watcher, 'stats').at(-1);
+    assert.deepEqual(Object.keys(told), Object.keys(await hub.stats()));
+    assert.equal(told.streams, 1);
+    /* Nobody listens: nothing is published, or made. */
+    watcher.close();
+    await until('its being gone', async () => (await hub.stats()).streams === 0);
+    const { published } = await hub.stats();
+    const other = await hub.subscribe('/sse/news');
+    other.close();
+    await until('its being gone', async () => (await hub.stats()).streams === 0);
+    assert.equal((await hub.stats()).published, published);
+});
+
+test('names of the hub: two channels, for those who may', { hub: { env: { AUTH_TOKEN: 'secret' } } },
+    async ({ hub }) => {
+        const client = hub.client();
+        for (const [path, headers, status] of [
+            ['/sse/$presence', {}, 401],
+            ['/sse/$stats', { Authorization: 'Bearer wrong' }, 401],
+            ['/sse?channel=news&channel=$stats', {}, 401],
+            ['/sse/$other', { Authorization: 'Bearer secret' }, 403],
+            ['/stream/$presence', { Authorization: 'Bearer secret' }, 403],
+            ['/sse/news?client=$stats', { Authorization: 'Bearer secret' }, 403],
+            ['/sse/$stats', { Authorization: 'Bearer secret', Origin: 'https://evil.example' }, 403],
+        ]) {
+            const response = await client.request('GET', path, { headers });
+            assert.equal(response.status, status, path);
+        }
+        const publish = await client.request('POST', '/publish/$stats',
+            { body: 'x', headers: { Authorization: 'Bearer secret', 'Content-Type': 'text/plain' } });
+        assert.equal(publish.status, 403);
+        const watcher = await hub.subscribe('/sse?channel=$stats&channel=$presence',
+            { headers: { Authorization: 'Bearer secret' } });
+        await watcher.received(2);
+        assert.deepEqual(new Set(watcher.events.map(({ event }) => event)), new Set(['connect', 'stats']));
+    });
+
+test('in protected mode, they are for this machine only', { hub: { listen: ['0.0.0.0:0'] } },
+    async ({ hub }) => {
+        const outside = Object.values(os.networkInterfaces()).flat()
+            .find(({ family, internal }) => family === 'IPv4' && !internal);
+        if (outside === undefined) {
+            return; /* a machine without a network: everything is local */
+        }
+        const port = hub.target.port;
+        const response = await fetch(`http://${outside.address}:${port}/sse/$stats`);
+        assert.equal(response.status, 401);
+        assert.match(await response.text(), /protected mode/);
+    });

@@ -169,6 +169,13 @@ static void choose_options(struct world_options *options)
         options->messages = 60;
         options->data_max = 400;
     }
+    if (sim_chance(12)) {
+        /* Many on one shard whose passes take many turns, and they come and go. */
+        options->shards = 1;
+        options->subscribers = 15 + (unsigned)sim_below(25);
+        options->messages = 60;
+        options->small_budgets = options->resets = options->fickle = true;
+    }
     options->steps = 40 * options->messages * (1 + options->subscribers / 12) + 2000;
 }
 

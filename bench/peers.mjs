@@ -142,8 +142,14 @@ const nchan = {
     writeFileSync(file, nginxConf(directory, port));
     const child = pinned(cpu, 'nginx', ['-p', directory, '-c', file, '-e', join(directory, 'error.log')]);
     await listening(port, child);
+    // The master listens before it makes its worker.
+    let workers = [];
+    for (let tries = 0; tries < 200 && workers.length === 0; tries++) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      workers = childrenOf(child.pid);
+    }
     return {
-      pids: childrenOf(child.pid),
+      pids: workers,
       client: ['--subscribe', '/sse/c%u', '--publish', '/publish/c%u'],
       stop: () => ended(child),
     };

@@ -25,9 +25,10 @@ struct frame {
     uint64_t sequence;        /* place in the hub's total order; set by the sequencer */
     uint64_t published_ms;    /* wall clock, for `since=` and ageing; set by the sequencer */
     uint64_t published_bytes; /* of its channel before it; set by the sequencer */
-    uint64_t received_ns;     /* monotonic, for the profile: set by the publisher, or 0 */
-    uint64_t sequenced_ns;    /* ... and by the sequencer */
-    struct frame *next;       /* the sequencer's list of frames to let go; NULL otherwise */
+    uint64_t
+        received_ns; /* monotonic, for the profile: set by the publisher, or 0 without a request */
+    uint64_t sequenced_ns; /* ... and by the sequencer */
+    struct frame *next;    /* the sequencer's list of frames to let go; NULL otherwise */
     uint32_t references;
     uint32_t text_offset; /* where the SSE text begins */
     uint32_t text_len;

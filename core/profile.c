@@ -1,6 +1,7 @@
 #include "core/profile.h"
 
 #include "core/base/memory.h"
+#include "core/base/trace.h"
 
 struct profile *profile_new(uint64_t (*clock_ns)(void))
 {
@@ -41,6 +42,7 @@ void profile_enter(struct profile *profile, enum profile_phase phase, uint64_t n
     }
     uint64_t spent_ns = ns_between(profile->now_ns, now_ns);
     histogram_add_to(&profile->phase_ns[profile->phase], spent_ns);
+    TRACE2(phase, (int)profile->phase, spent_ns);
     if (profile->phase == PROFILE_PHASE_WAIT) {
         profile->turn_waited_ns += spent_ns;
     }
@@ -55,24 +57,28 @@ void profile_turn(struct profile *profile, enum profile_phase phase, uint64_t no
     }
     profile_enter(profile, phase, now_ns);
     uint64_t turn_ns = ns_between(profile->turn_began_ns, now_ns);
-    record(profile, PROFILE_TURN, ns_between(profile->turn_waited_ns, turn_ns));
+    uint64_t busy_ns = ns_between(profile->turn_waited_ns, turn_ns);
+    record(profile, PROFILE_TURN, busy_ns);
+    TRACE2(turn, busy_ns, profile->turn_waited_ns);
     profile->turn_began_ns = now_ns;
     profile->turn_waited_ns = 0;
 }
 
 /* ---- A publisher's side ---------------------------------------------------------------------- */
 
-void profile_published(struct profile *profile, unsigned count, uint64_t handed_ns,
-                       uint64_t sequenced_ns)
+void profile_published(struct profile *profile, unsigned count, uint64_t sequenced_ns,
+                       uint64_t waited_ns)
 {
     if (!PROFILE_IS_ON) {
         return;
     }
-    uint64_t request_ns = profile->request_ns != 0 ? profile->request_ns : handed_ns;
-    histogram_record_many(&profile->histograms[PROFILE_PARSE], ns_between(request_ns, handed_ns),
-                          count);
-    histogram_record_many(&profile->histograms[PROFILE_SEQUENCE],
-                          ns_between(handed_ns, sequenced_ns), count);
+    /* Without a request the hub publishes by itself. */
+    uint64_t spent_ns =
+        profile->request_ns == 0 ? waited_ns : ns_between(profile->request_ns, sequenced_ns);
+    uint64_t parse_ns = ns_between(waited_ns, spent_ns);
+    histogram_record_many(&profile->histograms[PROFILE_PARSE], parse_ns, count);
+    histogram_record_many(&profile->histograms[PROFILE_SEQUENCE], waited_ns, count);
+    TRACE3(published, count, parse_ns, waited_ns);
     if (profile->request_ns != 0) {
         /* Another request may be in the same bytes: it counts from here. */
         profile->request_ns = sequenced_ns;
@@ -84,7 +90,9 @@ void profile_published(struct profile *profile, unsigned count, uint64_t handed_
 void profile_taken(struct profile *profile, const struct frame *frame)
 {
     if (PROFILE_IS_ON && profile != NULL) {
-        record(profile, PROFILE_QUEUE, ns_between(frame->sequenced_ns, profile->now_ns));
+        uint64_t queue_ns = ns_between(frame->sequenced_ns, profile->now_ns);
+        record(profile, PROFILE_QUEUE, queue_ns);
+        TRACE2(taken, frame->sequence, queue_ns);
         profile->taken++;
     }
 }
@@ -115,9 +123,12 @@ void profile_batch_flush(struct profile *profile)
     }
 }
 
-void profile_catch_up(struct profile *profile, const struct frame *frame)
+void profile_catch_up(struct profile *profile, uint64_t age_ms)
 {
-    record(profile, PROFILE_CATCH_UP, ns_between(frame->sequenced_ns, profile->now_ns));
+    if (PROFILE_IS_ON && profile != NULL) {
+        record(profile, PROFILE_CATCH_UP, age_ms * 1000000);
+        TRACE1(catch_up, age_ms);
+    }
 }
 
 void profile_sends_final(struct profile *profile, uint32_t sends)
@@ -135,14 +146,21 @@ void profile_sends_final(struct profile *profile, uint32_t sends)
 /* The turn that took the event at `sequence`, or the oldest that is remembered. */
 static const struct profile_take *take_find(const struct profile *profile, uint64_t sequence)
 {
-    uint64_t oldest =
-        profile->take_count - min_u64(profile->take_count, (uint64_t)PROFILE_TAKE_COUNT);
-    uint64_t i = profile->take_count - 1;
-    /* Nearly always it is the newest, or one of a few before it. */
-    while (i > oldest && profile->takes[(i - 1) % PROFILE_TAKE_COUNT].upto >= sequence) {
-        i--;
+    uint64_t high = profile->take_count - 1;
+    uint64_t low = high - min_u64(high, (uint64_t)PROFILE_TAKE_COUNT - 1);
+    /* Nearly always it is the newest. */
+    if (high > low && profile->takes[(high - 1) % PROFILE_TAKE_COUNT].upto < sequence) {
+        low = high;
     }
-    return &profile->takes[i % PROFILE_TAKE_COUNT];
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        if (profile->takes[middle % PROFILE_TAKE_COUNT].upto >= sequence) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    return &profile->takes[low % PROFILE_TAKE_COUNT];
 }
 
 static void settle_one(struct profile *profile, const struct frame *frame)
@@ -160,7 +178,10 @@ static void settle_one(struct profile *profile, const struct frame *frame)
     record(profile, PROFILE_OTHER,
            ns_between(pass_ns + submit_ns + completion_ns,
                       ns_between(take->taken_ns, profile->final_ns)));
-    record(profile, PROFILE_TOTAL, ns_between(frame->received_ns, profile->final_ns));
+    uint64_t began_ns = frame->received_ns != 0 ? frame->received_ns : frame->sequenced_ns;
+    uint64_t total_ns = ns_between(began_ns, profile->final_ns);
+    record(profile, PROFILE_TOTAL, total_ns);
+    TRACE5(settled, frame->sequence, total_ns, pass_ns, submit_ns, completion_ns);
 }
 
 void profile_settle(struct profile *profile, struct feed *feed)

@@ -8,17 +8,19 @@
  *
  *   a turn's phases   SUBMIT or WAIT ▸ COMPLETION ▸ RECEIVE ▸ PASS ▸ REST
  *
- * The clock is read a few times a turn and three times a publish, never per delivery: reading it
- * moves the turn on to its next phase, and the sums of the phases are remembered for each turn that
- * took events from the queue. An event's stages on a shard are then differences of those sums
- * between the turn that took it and the one that made its last send. They do not overlap, and they
- * add up to what passed since the event was taken.
+ * The clock is read a few times a turn, once when a request comes in, and once for each publish
+ * that somebody hears; never per delivery. Reading it moves the turn on to its next phase, and the
+ * sums of the phases are remembered for each turn that took events from the queue. An event's
+ * stages on a shard are then differences of those sums between the turn that took it and the one
+ * that made its last send. They do not overlap, and they add up to what passed since the event was
+ * taken.
  *
  * The last send is the last to those who keep up: who was behind (blocked, resuming) is not waited
  * for, but shows in CATCH_UP.
  *
- * Counts: PARSE and SEQUENCE are one for each event published, QUEUE one for each event taken, and
- * PASS, SUBMIT, COMPLETION, OTHER and TOTAL one for each of these that subscribers waited for.
+ * Counts: PARSE and SEQUENCE are one for each event published that goes to a shard, QUEUE one for
+ * each event taken, and PASS, SUBMIT, COMPLETION, OTHER and TOTAL one for each of these that
+ * subscribers waited for.
  *
  * Threads: one writer, the shard. Any thread may read the histograms and the sums of the phases.
  * Compiled with SPATE_PROFILE_OFF nothing is recorded and no clock is read.
@@ -42,9 +44,9 @@ enum { PROFILE_IS_ON = 1 };
 
 enum profile_measure {
     /* Of events, in nanoseconds. */
-    PROFILE_PARSE,      /* from the request's last bytes in hand to the frame built */
-    PROFILE_SEQUENCE,   /* ... to its place in the order, visible to the shards */
-    PROFILE_QUEUE,      /* ... to the shard that takes it */
+    PROFILE_PARSE,      /* from the request's last bytes in hand until the shards can see it ... */
+    PROFILE_SEQUENCE,   /* ... without the wait for the sequencer's lock, which is this */
+    PROFILE_QUEUE,      /* from there to the shard that takes it */
     PROFILE_PASS,       /* of the time until the last send: walks over subscribers */
     PROFILE_SUBMIT,     /* ... the kernel taking what the walks queued */
     PROFILE_COMPLETION, /* ... what became of the sends */
@@ -53,7 +55,7 @@ enum profile_measure {
     PROFILE_STAGE_COUNT = PROFILE_TOTAL, /* the stages of an event's way come first */
     /* Of turns, in nanoseconds. */
     PROFILE_TURN, /* without the wait */
-    /* Of sends to those who are behind: how old the first event is, in nanoseconds. */
+    /* Of sends to those who are behind: how old the first event is, in nanoseconds, to the ms. */
     PROFILE_CATCH_UP,
     /* Numbers. */
     PROFILE_BATCH,       /* events in a send */
@@ -74,7 +76,7 @@ enum profile_phase {
 
 /* Turns that took events and are remembered; in longer passes the oldest lose some of their time.
  */
-enum { PROFILE_TAKE_COUNT = 1024 };
+enum { PROFILE_TAKE_COUNT = 8192 };
 
 /* A turn that took events from the queue. */
 struct profile_take {
@@ -133,11 +135,11 @@ static inline void profile_request_end(struct profile *profile)
 }
 
 /*
- * `count` events of one request were published: handed to the sequencer at `handed_ns`, visible at
- * `sequenced_ns`.
+ * `count` events of one request were published and can be seen by the shards since `sequenced_ns`;
+ * of the time before, `waited_ns` went into waiting for the lock.
  */
-void profile_published(struct profile *profile, unsigned count, uint64_t handed_ns,
-                       uint64_t sequenced_ns);
+void profile_published(struct profile *profile, unsigned count, uint64_t sequenced_ns,
+                       uint64_t waited_ns);
 
 /* ---- The fan-out's side; `profile` may be NULL ---- */
 
@@ -145,9 +147,10 @@ void profile_published(struct profile *profile, unsigned count, uint64_t handed_
 void profile_taken(struct profile *profile, const struct frame *frame);
 /* That was all for this turn, up to this place in the order; `queue` is left with the others. */
 void profile_taken_all(struct profile *profile, uint64_t upto, struct queue *queue);
-/* A send of so many events was queued. `behind`: its first frame, if it is to one who is behind. */
-static inline void profile_send(struct profile *profile, uint32_t events,
-                                const struct frame *behind);
+/* A send of so many events was queued. */
+static inline void profile_send(struct profile *profile, uint32_t events);
+/* ... to one who is behind, and the first of them is so old. */
+void profile_catch_up(struct profile *profile, uint64_t age_ms);
 /* All sends of the turn are final. Reads the clock if there were any. */
 void profile_sends_final(struct profile *profile, uint32_t sends);
 /* The feed's pass is final: every member that keeps up has what it has passed. */
@@ -171,10 +174,8 @@ static inline uint64_t profile_phase_ns(const struct profile *profile, enum prof
 
 /* The sends so far that carried as many events as each other. */
 void profile_batch_flush(struct profile *profile);
-void profile_catch_up(struct profile *profile, const struct frame *frame);
 
-static inline void profile_send(struct profile *profile, uint32_t events,
-                                const struct frame *behind)
+static inline void profile_send(struct profile *profile, uint32_t events)
 {
     if (PROFILE_IS_ON && profile != NULL) {
         if (unlikely(profile->batch != events)) {
@@ -182,9 +183,6 @@ static inline void profile_send(struct profile *profile, uint32_t events,
             profile->batch = events;
         }
         profile->batch_run++;
-        if (unlikely(behind != NULL)) {
-            profile_catch_up(profile, behind);
-        }
     }
 }
 

@@ -14,6 +14,22 @@ static void sequencer_lock(struct sequencer *sequencer)
     CHECK(pthread_mutex_lock(&sequencer->mutex) == 0);
 }
 
+/* The same; tells how long that took if it was held. */
+static uint64_t sequencer_lock_timed(struct sequencer *sequencer)
+{
+    uint64_t (*clock_ns)(void) = sequencer->options.clock_ns;
+    if (!PROFILE_IS_ON || clock_ns == NULL) {
+        sequencer_lock(sequencer);
+        return 0;
+    }
+    if (pthread_mutex_trylock(&sequencer->mutex) == 0) {
+        return 0;
+    }
+    uint64_t began_ns = clock_ns();
+    sequencer_lock(sequencer);
+    return clock_ns() - began_ns;
+}
+
 static void sequencer_unlock(struct sequencer *sequencer)
 {
     CHECK(pthread_mutex_unlock(&sequencer->mutex) == 0);
@@ -380,16 +396,18 @@ static void commit_one(struct sequencer *sequencer, struct publication *publicat
     }
 }
 
-/* The moment from which the shards may see the events. */
+/*
+ * The moment from which the shards may see the events. Nobody asks for that of events that nobody
+ * hears, so the clock is not read for them.
+ */
 static void stamp_time(const struct sequencer *sequencer, struct publication *publications,
                        unsigned count)
 {
-    uint64_t now_ns =
-        PROFILE_IS_ON && sequencer->options.clock_ns != NULL ? sequencer->options.clock_ns() : 0;
+    uint64_t now_ns = sequencer->options.clock_ns();
     for (unsigned i = 0; i < count; i++) {
-        publications[i].sequenced_ns = now_ns;
         publications[i].frame->sequenced_ns = now_ns;
     }
+    publications[0].sequenced_ns = now_ns;
 }
 
 static void publish_queues(struct sequencer *sequencer, const struct shard_set *shards)
@@ -439,7 +457,7 @@ enum publish_outcome sequencer_publish(struct sequencer *sequencer,
     }
     struct commit commit = {.now_ms = now_ms, .shards = ret_shards};
     enum publish_outcome outcome = PUBLISH_DONE;
-    sequencer_lock(sequencer);
+    uint64_t waited_ns = sequencer_lock_timed(sequencer);
     for (unsigned i = 0; i < count && outcome == PUBLISH_DONE; i++) {
         outcome = admit_one(sequencer, &publications[i], needed, &admissions[i]);
     }
@@ -447,7 +465,11 @@ enum publish_outcome sequencer_publish(struct sequencer *sequencer,
         for (unsigned i = 0; i < count; i++) {
             commit_one(sequencer, &publications[i], &admissions[i], &commit);
         }
-        stamp_time(sequencer, publications, count);
+        if (PROFILE_IS_ON && sequencer->options.clock_ns != NULL &&
+            !shard_set_is_empty(ret_shards)) {
+            stamp_time(sequencer, publications, count);
+            publications[0].waited_ns = waited_ns;
+        }
         publish_queues(sequencer, ret_shards);
         sequencer_evict(sequencer, &commit.released);
     } else {

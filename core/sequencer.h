@@ -95,6 +95,15 @@ static inline bool shard_set_has(const struct shard_set *set, unsigned shard)
     return (set->bits[shard / 64] >> (shard % 64) & 1) != 0;
 }
 
+static inline bool shard_set_is_empty(const struct shard_set *set)
+{
+    uint64_t any = 0;
+    for (unsigned i = 0; i < SHARD_COUNT_MAX / 64; i++) {
+        any |= set->bits[i];
+    }
+    return any == 0;
+}
+
 int sequencer_init(struct sequencer *sequencer, const struct sequencer_options *options);
 /* All feeds must be detached. */
 void sequencer_fini(struct sequencer *sequencer);
@@ -112,7 +121,9 @@ struct publication {
     /* Set when published: */
     uint64_t sequence;
     uint64_t subscribers;
-    uint64_t sequenced_ns; /* 0 without a clock */
+    /* Of the first of a batch, with a clock and if anybody hears one of them; else 0: */
+    uint64_t sequenced_ns; /* when the shards could see them */
+    uint64_t waited_ns;    /* for the sequencer's lock */
 };
 
 enum publish_outcome {

@@ -5,6 +5,7 @@
 
 #include "hub/response.h"
 #include "hub/transport.h"
+#include "proto/http_char.h"
 
 enum { ORIGIN_LEN_MAX = 255 };
 
@@ -226,6 +227,28 @@ static bool access_check(struct call *call, const char *what)
     return true;
 }
 
+/*
+ * Of the fields that a preflight asks for, those of a CloudEvent: extensions may have any name, so
+ * no list has them all. Writes a terminated list that begins with a comma, as far as there is room.
+ */
+static void cloudevent_fields_write(struct span wanted, char *out, size_t size)
+{
+    size_t len = 0;
+    while (wanted.len > 0) {
+        const char *comma = memchr(wanted.bytes, ',', wanted.len);
+        size_t item_len = comma == NULL ? wanted.len : (size_t)(comma - wanted.bytes);
+        struct span item = http_char_trim(span_make(wanted.bytes, item_len));
+        if (item.len > 3 && span_is_nocase(span_make(item.bytes, 3), "ce-") &&
+            http_char_run(item.bytes, item.len, HTTP_CHAR_TOKEN) == item.len &&
+            len + item.len + 3 <= size) {
+            len += (size_t)snprintf(out + len, size - len, ", %.*s", (int)item.len, item.bytes);
+        }
+        size_t used = min_size(item_len + 1, wanted.len);
+        wanted = span_make(wanted.bytes + used, wanted.len - used);
+    }
+    out[len] = '\0';
+}
+
 bool access_may_publish(struct call *call)
 {
     return access_check(call, "Publishing");
@@ -238,18 +261,21 @@ bool access_may_watch(struct call *call)
 
 void access_answer_options(struct call *call, const char *methods)
 {
+    char fields[CALL_HEADERS_MAX / 2];
     char headers[CALL_HEADERS_MAX];
     struct span wanted = call_field(call, "Access-Control-Request-Method");
     int len = snprintf(headers, sizeof(headers), "Allow: %s, OPTIONS\r\n", methods);
     struct span origin = call_field(call, "Origin");
     if (wanted.len > 0 && origin.len > 0) {
         bool may_publish = call->config->publish_from_any_origin || origin_is_listed(call, origin);
+        cloudevent_fields_write(call_field(call, "Access-Control-Request-Headers"), fields,
+                                sizeof(fields));
         len += snprintf(headers + len, sizeof(headers) - (size_t)len,
                         "Access-Control-Allow-Methods: %s\r\n"
                         "Access-Control-Allow-Headers: Authorization, Content-Type, "
-                        "Idempotency-Key, Last-Event-ID, Cache-Control\r\n"
+                        "Idempotency-Key, Last-Event-ID, Cache-Control%s\r\n"
                         "Access-Control-Max-Age: 86400\r\n",
-                        may_publish ? methods : "GET, HEAD");
+                        may_publish ? methods : "GET, HEAD", fields);
     }
     CHECK(len > 0 && (size_t)len < sizeof(headers));
     response_send(call,

@@ -4,6 +4,7 @@
 
 #include "core/base/utf8.h"
 #include "hub/access.h"
+#include "hub/page.h"
 #include "hub/response.h"
 #include "hub/routes.h"
 
@@ -37,6 +38,11 @@ static const struct route routes[] = {
     {ROUTE_DELETE, {"clients", "*"}, delete_client},
     {ROUTE_GET, {"channels"}, list_channels},
     {ROUTE_DELETE, {"channels", "*"}, delete_channel},
+    {ROUTE_GET, {"openapi.json"}, look_openapi},
+    {ROUTE_GET, {""}, page_answer},
+    {ROUTE_GET, {"dashboard"}, page_answer},
+    {ROUTE_GET, {"demos", "*"}, page_answer},
+    {ROUTE_GET, {"assets", "*"}, page_answer},
 };
 
 char *call_scratch(struct call *call, size_t size)
@@ -47,12 +53,6 @@ char *call_scratch(struct call *call, size_t size)
     char *room = call->shard->scratch + call->scratch_used;
     call->scratch_used += size;
     return room;
-}
-
-struct span call_field(const struct call *call, const char *name)
-{
-    const struct http_field *field = http_request_find(call->request, name);
-    return field == NULL ? span_make(NULL, 0) : field->value;
 }
 
 static int call_decode(struct call *call, struct span raw, bool plus_is_space,

@@ -44,7 +44,11 @@ void call_answer(struct connection *connection, const struct http_request *reque
 char *call_scratch(struct call *call, size_t size);
 
 /* The value of a header field, or an empty span with NULL bytes. */
-struct span call_field(const struct call *call, const char *name);
+static inline struct span call_field(const struct call *call, const char *name)
+{
+    const struct http_field *field = http_request_find(call->request, name);
+    return field == NULL ? span_make(NULL, 0) : field->value;
+}
 
 /*
  * The next parameter of a query or form, decoded. Returns 1, 0 at the end, or -EINVAL for a broken

@@ -73,6 +73,12 @@ struct config_lag_rule {
     uint64_t seconds; /* 0: no limit */
 };
 
+/* One item of `cloudevent_rule`; the pattern points into that item. */
+struct config_cloudevent_rule {
+    struct span pattern; /* as above */
+    bool is_data_only;
+};
+
 enum config_source {
     CONFIG_SOURCE_DEFAULT,
     CONFIG_SOURCE_FILE,
@@ -136,6 +142,7 @@ struct config {
     struct config_list history_rule; /* "pattern=count/bytes/seconds" */
     struct config_list lag_rule;     /* "pattern=policy/bytes/seconds" */
     uint64_t lag_bytes_max;
+    struct config_list cloudevent_rule; /* "pattern=event" or "pattern=data" */
 
     /* The kernel's side. */
     uint32_t queue_length; /* of a shard's queue; a power of two */

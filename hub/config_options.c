@@ -204,7 +204,17 @@ static const struct config_option options[] = {
          "NAME=catch-up sets no limit, as is the default; the first rule that fits counts",
      FIELD(lag_rule)},
     BYTES(lag_bytes_max, 0, "1MiB", 4 * KIB, 64 * GIB,
-          "Bytes that a shard keeps of a channel for subscribers that are behind"),
+          "Bytes of a channel that a shard keeps at hand for subscribers that are behind; those "
+          "further behind read the history"),
+    {.name = "cloudevent_rule",
+     .kind = CONFIG_KIND_MAP,
+     .flags = CONFIG_RELOADS,
+     .initial = "",
+     .value_name = "NAME=FORM",
+     .check = config_check_cloudevent_rule,
+     .help = "What the subscribers of the channels of a name get of a CloudEvent: event, all of it "
+             "as JSON, or data alone, such as chat.*=data; the first rule that fits counts",
+     FIELD(cloudevent_rule)},
 
     {.group = "Limits",
      .name = "connections_max",

@@ -592,3 +592,19 @@ const char *config_check_lag_rule(const char *text)
     struct config_lag_rule rule;
     return config_lag_rule_parse(text, &rule);
 }
+
+const char *config_cloudevent_rule_parse(const char *text, struct config_cloudevent_rule *ret_rule)
+{
+    struct span values[1];
+    bool is_rule = rule_split(text, &ret_rule->pattern, values, countof(values)) == 1;
+    ret_rule->is_data_only = is_rule && span_is(values[0], "data");
+    return ret_rule->is_data_only || (is_rule && span_is(values[0], "event"))
+               ? NULL
+               : "must be NAME=event or NAME=data, such as chat.*=data";
+}
+
+const char *config_check_cloudevent_rule(const char *text)
+{
+    struct config_cloudevent_rule rule;
+    return config_cloudevent_rule_parse(text, &rule);
+}

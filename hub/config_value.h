@@ -62,11 +62,15 @@ const char *config_check_origin(const char *text);
 const char *config_check_alias(const char *text);
 const char *config_check_history_rule(const char *text);
 const char *config_check_lag_rule(const char *text);
+const char *config_check_cloudevent_rule(const char *text);
 
 /* Reads one item of `history_rule`. NULL, or what is wrong with it. */
 struct config_history_rule;
 const char *config_history_rule_parse(const char *text, struct config_history_rule *ret_rule);
 const char *config_lag_rule_parse(const char *text, struct config_lag_rule *ret_rule);
+
+/* The same for an item of `cloudevent_rule`. */
+const char *config_cloudevent_rule_parse(const char *text, struct config_cloudevent_rule *ret_rule);
 
 #ifdef __cplusplus
 }

@@ -143,16 +143,6 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     return 0;
 }
 
-/* PRIORITY, which nobody looks at, is told here alone. */
-static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *head, void *context)
-{
-    (void)session;
-    if (head->type == NGHTTP2_PRIORITY) {
-        http2_charge(context, 1);
-    }
-    return 0;
-}
-
 static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int error,
                             void *context)
 {
@@ -222,13 +212,13 @@ static ssize_t data_length(nghttp2_session *session, int32_t stream_id, uint8_t 
 static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head,
                         size_t len, nghttp2_data_source *source, void *context)
 {
-    enum { FRAME_HEAD_LEN = 9 };
     struct http2 *http2 = context;
     (void)session;
     (void)frame;
     (void)source;
     CHECK(len <= http2->data.len);
-    if (!connection_append(http2->connection, span_make((const char *)head, FRAME_HEAD_LEN)) ||
+    if (!connection_append(http2->connection,
+                           span_make((const char *)head, HTTP2_FRAME_HEAD_LEN)) ||
         !connection_append(http2->connection, span_make(http2->data.bytes, len))) {
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     }
@@ -443,6 +433,7 @@ void http2_stream_closed(struct connection *stream, bool was_streaming)
             complete = stream_send(http2, stream, span_make(NULL, 0), true);
         }
         (void)nghttp2_session_set_stream_user_data(http2->session, stream->stream_id, NULL);
+        http2->resets[http2->reset_count++ % HTTP2_RESETS_KEPT] = stream->stream_id;
         if (nghttp2_submit_rst_stream(http2->session, NGHTTP2_FLAG_NONE, stream->stream_id,
                                       complete ? NGHTTP2_NO_ERROR : NGHTTP2_CANCEL) != 0) {
             http2->broken = true;
@@ -506,7 +497,6 @@ static void http2_make_callbacks(void)
     nghttp2_session_callbacks_set_on_header_callback2(callbacks, http2_request_header);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, http2_request_data);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
-    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
     nghttp2_session_callbacks_set_send_callback(callbacks, on_send);
@@ -568,6 +558,7 @@ int http2_begin(struct connection *connection)
     http2->connection = connection;
     http2->idle_since_ms = shard->now_ms;
     http2->charged_ms = shard->now_ms;
+    http2->preface_left = NGHTTP2_CLIENT_MAGIC_LEN;
     list_init(&http2->streams);
     list_init(&http2->writing);
     list_init(&http2->stalled);
@@ -604,6 +595,79 @@ void http2_free(struct connection *connection)
     memory_free(http2);
 }
 
+static bool was_reset_by_us(const struct http2 *http2, int32_t stream_id)
+{
+    for (unsigned i = 0; i < HTTP2_RESETS_KEPT; i++) {
+        if (http2->resets[i] == stream_id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void http2_end(struct http2 *http2, uint32_t error)
+{
+    http2->broken |= nghttp2_session_terminate_session(http2->session, error) != 0;
+}
+
+/* A frame on a stream that is over (RFC 9113, 5.1). nghttp2 would pass over it in silence. */
+static void closed_stream_frame(struct http2 *http2, uint8_t type, int32_t stream_id)
+{
+    if (was_reset_by_us(http2, stream_id)) {
+        return; /* the peer may not know yet */
+    }
+    if (type == NGHTTP2_HEADERS) {
+        http2_end(http2, NGHTTP2_STREAM_CLOSED);
+    } else if (type == NGHTTP2_DATA) {
+        http2_charge(http2, 1);
+        http2->broken |= nghttp2_submit_rst_stream(http2->session, NGHTTP2_FLAG_NONE, stream_id,
+                                                   NGHTTP2_STREAM_CLOSED) != 0;
+    }
+}
+
+/* Looks at the head of a frame before nghttp2 does. */
+static void frame_begins(struct http2 *http2)
+{
+    const uint8_t *head = http2->frame_head;
+    uint8_t type = head[3];
+    int32_t stream_id = (int32_t)((uint32_t)(head[5] & 0x7f) << 24 | (uint32_t)head[6] << 16 |
+                                  (uint32_t)head[7] << 8 | head[8]);
+    http2->payload_left = (uint32_t)head[0] << 16 | (uint32_t)head[1] << 8 | head[2];
+    if (type == NGHTTP2_PRIORITY || type > NGHTTP2_CONTINUATION) {
+        http2_charge(http2, 1);
+    }
+    if (type == NGHTTP2_PRIORITY && stream_id == 0) {
+        http2_end(http2, NGHTTP2_PROTOCOL_ERROR);
+    }
+    if (stream_id % 2 == 1 && stream_id <= http2->last_stream_id &&
+        http2_stream(http2, stream_id) == NULL) {
+        closed_stream_frame(http2, type, stream_id);
+    }
+}
+
+/* How much of the input nghttp2 is given next: to the end of a preface, of a frame, or of a head.
+ */
+static size_t input_piece(struct http2 *http2, struct span input)
+{
+    uint32_t *left = http2->preface_left > 0 ? &http2->preface_left : &http2->payload_left;
+    if (*left > 0) {
+        size_t len = min_size(*left, input.len);
+        *left -= (uint32_t)len;
+        return len;
+    }
+    size_t len = min_size((size_t)(HTTP2_FRAME_HEAD_LEN - http2->frame_head_len), input.len);
+    memcpy(http2->frame_head + http2->frame_head_len, input.bytes, len);
+    http2->frame_head_len = (uint8_t)(http2->frame_head_len + len);
+    if (http2->frame_head_len == HTTP2_FRAME_HEAD_LEN) {
+        http2->frame_head_len = 0;
+        frame_begins(http2);
+        size_t payload_len = min_size(http2->payload_left, input.len - len);
+        http2->payload_left -= (uint32_t)payload_len;
+        len += payload_len;
+    }
+    return len;
+}
+
 void http2_received(struct connection *connection, struct span bytes)
 {
     struct http2 *http2 = http2_of(connection);
@@ -613,8 +677,12 @@ void http2_received(struct connection *connection, struct span bytes)
     }
     http2_mark(http2);
     http2->inside = true;
-    ssize_t used =
-        nghttp2_session_mem_recv(http2->session, (const uint8_t *)bytes.bytes, bytes.len);
+    ssize_t used = 0;
+    while (bytes.len > 0 && used >= 0 && !http2->broken) {
+        size_t len = input_piece(http2, bytes);
+        used = nghttp2_session_mem_recv(http2->session, (const uint8_t *)bytes.bytes, len);
+        bytes = span_make(bytes.bytes + len, bytes.len - len);
+    }
     http2->inside = false;
     if (used < 0) {
         shard_count(&connection->shard->stats.bad_requests, 1);
@@ -625,7 +693,7 @@ void http2_received(struct connection *connection, struct span bytes)
         }
         http2->broken |= nghttp2_is_fatal((int)used) && used != NGHTTP2_ERR_BAD_CLIENT_MAGIC &&
                          used != NGHTTP2_ERR_FLOODED;
-        http2->broken |= nghttp2_session_terminate_session(http2->session, error) != 0;
+        http2_end(http2, error);
     }
 }
 
@@ -651,7 +719,7 @@ void http2_pump(struct http2 *http2)
     http2_send(http2); /* heads before bodies */
     streams_flush(http2);
     if (shard->draining && http2->stream_count == 0 && !http2->broken) {
-        http2->broken |= nghttp2_session_terminate_session(http2->session, NGHTTP2_NO_ERROR) != 0;
+        http2_end(http2, NGHTTP2_NO_ERROR);
     }
     http2_send(http2);
     if (http2->broken) {
@@ -713,7 +781,7 @@ void http2_timer(struct connection *connection)
     }
     if ((is_slow || is_idle) && !http2->closing) {
         uint32_t error = is_slow ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_NO_ERROR;
-        http2->broken |= nghttp2_session_terminate_session(http2->session, error) != 0;
+        http2_end(http2, error);
         http2_mark(http2);
     }
     connection_set_timer(connection, http2_timer_ms(connection));

@@ -37,6 +37,8 @@ enum {
     HTTP2_CHARGES_PER_SECOND = 1000,
     /* Request bodies under way on one connection, in bodies of the largest size. */
     HTTP2_BODIES_MAX = 8,
+    HTTP2_FRAME_HEAD_LEN = 9,
+    HTTP2_RESETS_KEPT = 16,
 };
 
 struct http2 {
@@ -62,6 +64,15 @@ struct http2 {
     nghttp2_rcbuf *method;
     nghttp2_rcbuf *path;
     nghttp2_rcbuf *authority;
+    /* Where in the input we are: nghttp2 does not tell of the frames that it ignores. */
+    uint32_t preface_left;
+    uint32_t payload_left;
+    uint8_t frame_head_len;
+    uint8_t frame_head[HTTP2_FRAME_HEAD_LEN];
+    int32_t last_stream_id; /* the newest that was opened */
+    /* Streams that were reset by us of late, on which frames may still be under way. */
+    int32_t resets[HTTP2_RESETS_KEPT];
+    uint32_t reset_count;
     /* What the peer has to answer for. */
     uint32_t charge;
     uint32_t updates_due; /* WINDOW_UPDATEs that our DATA may cause */

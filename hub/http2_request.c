@@ -37,6 +37,7 @@ static struct connection *stream_open(struct http2 *http2, int32_t stream_id)
     stream->stream_id = stream_id;
     stream->since_ms = shard->now_ms;
     stream->sent_ms = shard->now_ms;
+    http2->last_stream_id = stream_id;
     list_append(&http2->streams, &stream->address.stream);
     http2->stream_count++;
     list_remove_if_linked(&connection->waiting);

@@ -7,10 +7,12 @@
 enum { PROFILE_BODY_MAX = 16 * 1024 * 1024 };
 
 static const struct profile_info measure_infos[PROFILE_MEASURE_COUNT] = {
-    [PROFILE_PARSE] = {"parse", "ns", "The request is read, checked and made into a frame.",
+    [PROFILE_PARSE] = {"parse", "ns",
+                       "The request is read, checked, made into a frame and put in order.",
                        "Publish in batches (application/x-ndjson); spread publishers over more "
                        "connections, so that more shards share the work."},
-    [PROFILE_SEQUENCE] = {"sequence", "ns", "The event waits for its place in the hub's one order.",
+    [PROFILE_SEQUENCE] = {"sequence", "ns",
+                          "The event waits for the lock behind the hub's one order.",
                           "Many shards publish at once: publish in batches, which take the "
                           "sequencer's lock once."},
     [PROFILE_QUEUE] = {"queue", "ns",
@@ -25,8 +27,7 @@ static const struct profile_info measure_infos[PROFILE_MEASURE_COUNT] = {
     [PROFILE_SUBMIT] = {"submit", "ns", "The kernel takes the sends that the walk has queued.",
                         "This is TCP: 4 to 5 microseconds a send. More shards share the "
                         "subscribers, if there are CPUs for them."},
-    [PROFILE_COMPLETION] = {"completion", "ns",
-                            "What became of the sends is noted, and frames are let go.",
+    [PROFILE_COMPLETION] = {"completion", "ns", "What became of the sends is noted.",
                             "Many sends fall short: see short sends, and who is behind."},
     [PROFILE_OTHER] = {"other", "ns",
                        "The shard does something else between the turns of a long pass: requests, "

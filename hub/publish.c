@@ -1,4 +1,5 @@
-/* Publishing: from a request to a frame in the sequencer. */
+#include "hub/publish.h"
+
 #include <errno.h>
 #include <jansson.h>
 
@@ -6,11 +7,12 @@
 #include "core/base/utf8.h"
 #include "core/event_id.h"
 #include "hub/access.h"
+#include "hub/cloudevent.h"
 #include "hub/event_frame.h"
 #include "hub/response.h"
 #include "hub/routes.h"
+#include "proto/json.h"
 #include "proto/media_type.h"
-#include "proto/sse.h"
 
 enum {
     /* A day: no client should stay away longer on our word. */
@@ -18,17 +20,12 @@ enum {
     PUBLISH_ANSWER_MAX = 64 * 1024 * 1024,
 };
 
-/* One event as the publisher said it. */
-struct event {
-    struct channel_name channel;
-    struct sse_event sse;
-};
+static const char replayed[] = "Idempotency-Replayed: true\r\n";
 
 static const char *const channel_help =
     "A channel name is 1 to %u bytes of UTF-8 without control characters.";
 
-/* Fills in the channel. False: the refusal has been sent. */
-static bool event_set_channel(struct call *call, struct event *event, struct span name)
+bool event_set_channel(struct call *call, struct event *event, struct span name)
 {
     if (!call_name_is_valid(call, name)) {
         response_problem(call, 400, channel_help, call->config->name_bytes_max);
@@ -62,7 +59,7 @@ static bool parse_retry(struct span text, uint32_t *ret_ms)
     return value <= PUBLISH_RETRY_MS_MAX;
 }
 
-static bool event_set_retry(struct call *call, struct event *event, struct span text)
+bool event_set_retry(struct call *call, struct event *event, struct span text)
 {
     if (!parse_retry(text, &event->sse.retry_ms)) {
         response_problem(call, 400, "retry is a number of milliseconds from 0 to %d.",
@@ -91,7 +88,7 @@ static const char *event_problem(const struct event *event)
 /* ---- Answers
  * ---------------------------------------------------------------------------------------- */
 
-static void refuse(struct call *call, enum publish_outcome outcome)
+void publish_refuse(struct call *call, enum publish_outcome outcome)
 {
     static const char retry[] = "Retry-After: 1\r\n";
     struct span headers = span_make(retry, sizeof(retry) - 1);
@@ -123,31 +120,42 @@ static struct span name_to_show(struct channel_name channel)
 static void write_id(struct buffer *body, const struct call *call, uint64_t sequence)
 {
     char id[EVENT_ID_LEN];
+    if (sequence == 0) {
+        buffer_append_string(body, "null");
+        return;
+    }
     event_id_write(id, call->shard->hub->epoch, sequence);
+    buffer_append_string(body, "\"");
     buffer_append(body, id, sizeof(id));
+    buffer_append_string(body, "\"");
 }
 
-/* {"id":…,"channel":…,"subscribers":…} of the last event; of a batch also all ids. */
-static void answer_json(struct call *call, const struct publication publications[], unsigned count,
-                        bool is_batch)
+void publish_answer(struct call *call, const struct publish_result *result)
 {
-    const struct publication *last = &publications[count - 1];
+    static const struct publication none = {.sequence = 0};
+    unsigned count = result->count;
+    const struct publication *last = count == 0 ? &none : &result->publications[count - 1];
     struct buffer body;
     buffer_init(&body, PUBLISH_ANSWER_MAX);
-    buffer_append_string(&body, "{\"id\":\"");
+    buffer_append_string(&body, "{\"id\":");
     write_id(&body, call, last->sequence);
-    buffer_append_string(&body, "\",\"channel\":\"");
-    buffer_append_json(&body, name_to_show(last->channel));
+    buffer_append_string(&body, ",\"channel\":\"");
+    buffer_append_json(&body, name_to_show(count == 0 ? result->channel : last->channel));
     buffer_append_string(&body, "\",\"subscribers\":");
     buffer_append_u64(&body, last->subscribers);
-    if (is_batch) {
+    if (result->is_batch) {
         buffer_append_string(&body, ",\"count\":");
         buffer_append_u64(&body, count);
+        buffer_append_string(&body, ",\"ids\":[");
         for (unsigned i = 0; i < count; i++) {
-            buffer_append_string(&body, i == 0 ? ",\"ids\":[\"" : "\",\"");
-            write_id(&body, call, publications[i].sequence);
+            buffer_append_string(&body, i == 0 ? "" : ",");
+            write_id(&body, call, result->publications[i].sequence);
         }
-        buffer_append_string(&body, "\"]");
+        buffer_append_string(&body, "]");
+    }
+    if (result->duplicate_count > 0) {
+        buffer_append_string(&body, ",\"duplicates\":");
+        buffer_append_u64(&body, result->duplicate_count);
     }
     buffer_append_string(&body, "}\n");
     if (call->idempotency != NULL) {
@@ -159,15 +167,16 @@ static void answer_json(struct call *call, const struct publication publications
         /* It is published; the answer must not say otherwise. */
         connection_close(call->connection, "no memory");
     } else {
+        bool is_replay = count > 0 && result->duplicate_count == count;
         response_send(call, &(struct response){.status = 200,
                                                .content_type = RESPONSE_JSON,
+                                               .headers = span_of(is_replay ? replayed : ""),
                                                .body = buffer_span(&body)});
     }
     buffer_fini(&body);
 }
 
-static void publish_log(const struct call *call, const struct publication *publication,
-                        size_t bytes)
+void publish_log(const struct call *call, const struct publication *publication, size_t bytes)
 {
     if (log_is_on(call->shard->log, LOG_LEVEL_INFO)) {
         char id[EVENT_ID_LEN];
@@ -201,7 +210,7 @@ static bool publish_event(struct call *call, const struct event *event, bool nee
         if (publication->frame != NULL) {
             frame_unref(publication->frame);
         }
-        refuse(call, outcome);
+        publish_refuse(call, outcome);
         return false;
     }
     publish_log(call, publication, event->sse.data.len);
@@ -210,14 +219,6 @@ static bool publish_event(struct call *call, const struct event *event, bool nee
 
 /* ---- Forms and queries
  * -------------------------------------------------------------------------------- */
-
-/* The fields that a query or a form may hold; `seen` tells which did. */
-struct publish_fields {
-    struct span channel;
-    struct span msg;
-    struct span event;
-    struct span retry;
-};
 
 static struct span *field_named(struct publish_fields *fields, struct span name)
 {
@@ -280,7 +281,17 @@ static bool fields_read_form(struct span body, char *room, struct publish_fields
 /* ---- One event
  * ------------------------------------------------------------------------------------------ */
 
-enum body_kind { BODY_DATA, BODY_JSON, BODY_FORM, BODY_BATCH, BODY_UNKNOWN, BODY_CHARSET };
+enum body_kind {
+    BODY_DATA,
+    BODY_JSON,
+    BODY_FORM,
+    BODY_BATCH,
+    BODY_CLOUDEVENT,        /* in the JSON format */
+    BODY_CLOUDEVENT_BATCH,  /* in the JSON batch format */
+    BODY_CLOUDEVENT_BINARY, /* the data of one whose attributes are header fields */
+    BODY_UNKNOWN,
+    BODY_CHARSET,
+};
 
 static bool is_json_like(struct span essence)
 {
@@ -288,18 +299,43 @@ static bool is_json_like(struct span essence)
            span_is_nocase(span_make(essence.bytes + essence.len - 5, 5), "+json");
 }
 
+static bool begins_with(struct span text, const char *prefix)
+{
+    size_t len = strlen(prefix);
+    return text.len >= len && span_is_nocase(span_make(text.bytes, len), prefix);
+}
+
+/* The media types that begin so are CloudEvents in one of their formats. */
+static enum body_kind cloudevent_kind(const struct media_type *type)
+{
+    if (media_type_is(type, "application/cloudevents+json")) {
+        return BODY_CLOUDEVENT;
+    }
+    return media_type_is(type, "application/cloudevents-batch+json") ? BODY_CLOUDEVENT_BATCH
+                                                                     : BODY_UNKNOWN;
+}
+
 static enum body_kind body_kind(const struct call *call)
 {
     struct span value = call_field(call, "Content-Type");
-    struct media_type type;
+    struct media_type type = {.charset = MEDIA_CHARSET_NONE};
+    bool is_media_type = media_type_parse(value, &type) == 0;
+    bool is_structured = begins_with(type.essence, "application/cloudevents");
+    if (!is_structured && cloudevent_is_binary(call)) {
+        /* Of any media type and charset, which belong to the event then. */
+        return BODY_CLOUDEVENT_BINARY;
+    }
     if (value.len == 0) {
         return BODY_DATA;
     }
-    if (media_type_parse(value, &type) < 0) {
+    if (!is_media_type) {
         return BODY_UNKNOWN;
     }
     if (type.charset == MEDIA_CHARSET_OTHER) {
         return BODY_CHARSET;
+    }
+    if (is_structured) {
+        return cloudevent_kind(&type);
     }
     if (media_type_is(&type, "application/x-www-form-urlencoded")) {
         return BODY_FORM;
@@ -307,17 +343,10 @@ static enum body_kind body_kind(const struct call *call)
     if (media_type_is(&type, "application/x-ndjson")) {
         return BODY_BATCH;
     }
-    bool is_cloudevent = type.essence.len > 23 && span_is_nocase(span_make(type.essence.bytes, 23),
-                                                                 "application/cloudevents");
-    bool is_text =
-        type.essence.len > 5 && span_is_nocase(span_make(type.essence.bytes, 5), "text/");
-    if (is_cloudevent) {
-        return BODY_UNKNOWN;
-    }
     if (is_json_like(type.essence) || media_type_is(&type, "application/json")) {
         return BODY_JSON;
     }
-    return is_text ? BODY_DATA : BODY_UNKNOWN;
+    return begins_with(type.essence, "text/") ? BODY_DATA : BODY_UNKNOWN;
 }
 
 static void publish_one(struct call *call, struct publish_fields *fields, struct span data)
@@ -327,7 +356,7 @@ static void publish_one(struct call *call, struct publish_fields *fields, struct
     if (event_set_channel(call, &event, fields->channel) &&
         (fields->retry.bytes == NULL || event_set_retry(call, &event, fields->retry)) &&
         publish_event(call, &event, false, &publication)) {
-        answer_json(call, &publication, 1, false);
+        publish_answer(call, &(struct publish_result){.publications = &publication, .count = 1});
     }
 }
 
@@ -337,7 +366,7 @@ static void publish_form(struct call *call, struct publish_fields *fields)
     form.msg = span_make(NULL, 0);
     char *room = memory_alloc(call->body.len + 8);
     if (room == NULL) {
-        refuse(call, PUBLISH_NO_MEMORY);
+        publish_refuse(call, PUBLISH_NO_MEMORY);
         return;
     }
     if (fields_read_form(call->body, room, &form)) {
@@ -351,6 +380,10 @@ static void publish_form(struct call *call, struct publish_fields *fields)
 /* JSON is sent byte for byte, but only if it is JSON: readers parse it without asking. */
 static void publish_json(struct call *call, struct publish_fields *fields)
 {
+    if (json_is_surely_valid(call->body)) {
+        publish_one(call, fields, call->body);
+        return;
+    }
     json_error_t error;
     json_t *document =
         json_loadb(call->body.bytes, call->body.len,
@@ -370,7 +403,10 @@ static void publish_body(struct call *call, struct publish_fields *fields)
 {
     enum body_kind kind = body_kind(call);
     if (fields->msg.bytes != NULL) {
-        if (call->body.len > 0) {
+        if (kind == BODY_CLOUDEVENT || kind == BODY_CLOUDEVENT_BATCH ||
+            kind == BODY_CLOUDEVENT_BINARY) {
+            response_problem(call, 400, "A CloudEvent has its own data: leave msg= out.");
+        } else if (call->body.len > 0) {
             response_problem(call, 400, "Give the data once: as msg= or as the body.");
         } else {
             publish_one(call, fields, fields->msg);
@@ -390,13 +426,23 @@ static void publish_body(struct call *call, struct publish_fields *fields)
     case BODY_BATCH:
         publish_batch(call, fields->channel);
         break;
+    case BODY_CLOUDEVENT:
+        cloudevent_publish(call, fields);
+        break;
+    case BODY_CLOUDEVENT_BATCH:
+        cloudevent_publish_batch(call, fields);
+        break;
+    case BODY_CLOUDEVENT_BINARY:
+        cloudevent_publish_binary(call, fields);
+        break;
     case BODY_CHARSET:
         response_problem(call, 415, "Only UTF-8 text can be published; convert it first.");
         break;
     case BODY_UNKNOWN:
         response_problem(call, 415,
-                         "Publish text/*, application/json, application/x-ndjson (a batch) or "
-                         "application/x-www-form-urlencoded.");
+                         "Publish text/*, application/json, application/x-ndjson (a batch), "
+                         "application/x-www-form-urlencoded, application/cloudevents+json or "
+                         "application/cloudevents-batch+json.");
         break;
     }
 }
@@ -435,7 +481,7 @@ static void answer_again(struct call *call, struct span answer)
 {
     response_send(call, &(struct response){.status = 200,
                                            .content_type = RESPONSE_JSON,
-                                           .headers = span_of("Idempotency-Replayed: true\r\n"),
+                                           .headers = span_of(replayed),
                                            .body = answer});
 }
 
@@ -470,7 +516,7 @@ static bool idempotency_admit(struct call *call)
                               "The first request with this Idempotency-Key is being answered.");
         break;
     case IDEMPOTENCY_NO_MEMORY:
-        refuse(call, PUBLISH_NO_MEMORY);
+        publish_refuse(call, PUBLISH_NO_MEMORY);
         break;
     }
     buffer_fini(&answer);
@@ -523,7 +569,7 @@ void publish_query(struct call *call)
     }
     if (fields.channel.bytes == NULL) {
         response_problem(call, 400, "Say which channel: /publish?channel=news&msg=hello.");
-    } else if (fields.msg.bytes == NULL && call->body.len == 0) {
+    } else if (fields.msg.bytes == NULL && call->body.len == 0 && !cloudevent_is_binary(call)) {
         response_problem(call, 400, "Say what to publish: msg=hello, or a body.");
     } else {
         publish_once(call, &fields);
@@ -640,7 +686,7 @@ static bool batch_add(struct call *call, struct batch *batch, struct span channe
         /* Data that is JSON itself is sent as JSON. */
         dumped = json_dumps(data, JSON_COMPACT | JSON_ENCODE_ANY);
         if (dumped == NULL) {
-            refuse(call, PUBLISH_NO_MEMORY);
+            publish_refuse(call, PUBLISH_NO_MEMORY);
             return false;
         }
         event.sse.data = span_of(dumped);
@@ -666,7 +712,7 @@ static bool batch_add(struct call *call, struct batch *batch, struct span channe
         if (problem != NULL) {
             response_problem(call, 422, "Line %u of the batch: %s", line, problem);
         } else if (frame == NULL) {
-            refuse(call, PUBLISH_NO_MEMORY);
+            publish_refuse(call, PUBLISH_NO_MEMORY);
         } else {
             batch->documents[batch->count] = json_incref(document);
             batch->publications[batch->count++] =
@@ -722,15 +768,17 @@ static void publish_batch(struct call *call, struct span channel)
     batch.documents = memory_alloc(batch.capacity * sizeof(json_t *));
     bool published = false;
     if (batch.publications == NULL || batch.documents == NULL) {
-        refuse(call, PUBLISH_NO_MEMORY);
+        publish_refuse(call, PUBLISH_NO_MEMORY);
     } else if (batch_parse(call, &batch, channel)) {
         enum publish_outcome outcome = shard_publish(call->shard, batch.publications, batch.count);
         published = outcome == PUBLISH_DONE;
         if (published) {
-            answer_json(call, batch.publications, batch.count, true);
+            publish_answer(call, &(struct publish_result){.publications = batch.publications,
+                                                          .count = batch.count,
+                                                          .is_batch = true});
             publish_log(call, &batch.publications[batch.count - 1], call->body.len);
         } else {
-            refuse(call, outcome);
+            publish_refuse(call, outcome);
         }
     }
     batch_fini(&batch, published);

@@ -30,6 +30,9 @@ void look_stats(struct call *call);
 /* What it answers: one JSON object, without a line end. */
 void look_write_stats(struct shard *shard, struct buffer *body);
 
+/* hub/openapi.c */
+void look_openapi(struct call *call);
+
 /* hub/metrics.c */
 void look_metrics(struct call *call);
 

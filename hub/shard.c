@@ -176,7 +176,6 @@ static void shard_sent(void *owner, uint32_t token, ssize_t sent)
 static void shard_sends_final(void *owner)
 {
     struct shard *shard = owner;
-    bool sent = shard->fanout.send_count > 0;
     shard->now_ms = io_now_ms(shard->io);
     shard->wall_ms = hub_wall_ms();
     profile_enter(shard->profile, PROFILE_PHASE_COMPLETION, io_now_ns(shard->io));
@@ -185,8 +184,7 @@ static void shard_sends_final(void *owner)
     }
     shard->short_count = 0;
     fanout_sends_final(&shard->fanout);
-    profile_enter(shard->profile, PROFILE_PHASE_RECEIVE,
-                  sent ? profile_clock(shard->profile) : io_now_ns(shard->io));
+    profile_enter(shard->profile, PROFILE_PHASE_RECEIVE, shard->profile->final_ns);
     for (uint32_t i = 0; i < shard->control_send_count; i++) {
         struct connection *connection = shard->control_sends[i];
         if (connection != NULL && connection->state != CONNECTION_CLOSED) {
@@ -262,7 +260,9 @@ static void shard_fanout_lapped(void *owner, struct subscriber *subscriber, uint
     shard_count(&shard->stats.gaps, 1);
     struct resume_point point =
         resume_resolve(&shard->hub->sequencer, subscriber, RESUME_AFTER, subscriber->position);
-    subscriber->position = point.position;
+    /* What is on its way to this shard but no longer retained is gone too: the client is told so.
+     */
+    subscriber->position = point.first_available > 0 ? point.first_available - 1 : point.position;
     subscriber->complete_after = point.complete_after;
     fanout_hold(&shard->fanout, subscriber);
     resume_write_gap(connection, "expired", span_make(id, sizeof(id)), point.first_available);
@@ -741,16 +741,18 @@ enum publish_outcome shard_publish(struct shard *shard, struct publication *publ
                                    unsigned count)
 {
     struct shard_set shards;
-    uint64_t handed_ns = profile_clock(shard->profile);
     for (unsigned i = 0; i < count; i++) {
-        publications[i].frame->received_ns =
-            shard->profile->request_ns != 0 ? shard->profile->request_ns : handed_ns;
+        publications[i].frame->received_ns = shard->profile->request_ns;
     }
+    publications[0].sequenced_ns = 0;
     enum publish_outcome outcome =
         sequencer_publish(&shard->hub->sequencer, publications, count, shard->wall_ms, &shards);
     if (outcome == PUBLISH_DONE) {
         shard_count(&shard->stats.published, count);
-        profile_published(shard->profile, count, handed_ns, publications[0].sequenced_ns);
+        if (publications[0].sequenced_ns != 0) {
+            profile_published(shard->profile, count, publications[0].sequenced_ns,
+                              publications[0].waited_ns);
+        }
         /* This shard looks at its own queue later in this very turn. */
         shards.bits[shard->shard_index / 64] &= ~(1ULL << (shard->shard_index % 64));
         hub_wake(shard->hub, &shards);

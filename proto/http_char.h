@@ -53,6 +53,37 @@ static inline size_t http_char_run(const char *bytes, size_t len, enum http_char
     return run;
 }
 
+/*
+ * http_char_run for HTTP_CHAR_TEXT, the class of most bytes of a head: eight at a time while none
+ * of them is below SP or is DEL.
+ */
+static inline size_t http_char_run_text(const char *bytes, size_t len)
+{
+    const uint64_t ones = 0x0101010101010101ULL;
+    size_t run = 0;
+    for (;;) {
+        while (len - run >= 8) {
+            uint64_t word;
+            memcpy(&word, bytes + run, 8);
+            /* Top bits: none is set if there is no such byte; one at least if there is. */
+            uint64_t del = word ^ (ones * 0x7f);
+            uint64_t found = ((word - ones * 0x20) & ~word) | ((del - ones) & ~del);
+            if ((found & (ones * 0x80)) != 0) {
+                break;
+            }
+            run += 8;
+        }
+        /* It may be a tab, and then it goes on. */
+        size_t stop = min_size(len, run + 8);
+        while (run < stop && http_char_is(bytes[run], HTTP_CHAR_TEXT)) {
+            run++;
+        }
+        if (run < stop || run == len) {
+            return run;
+        }
+    }
+}
+
 /* The value of a hexadecimal digit; only for a character of the class HTTP_CHAR_HEX. */
 static inline unsigned http_char_hex_value(char c)
 {

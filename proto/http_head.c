@@ -60,7 +60,7 @@ static enum http_outcome scan_lines(const char *bytes, size_t len, size_t *scann
 {
     size_t at = *scanned;
     for (;;) {
-        at += http_char_run(bytes + at, len - at, HTTP_CHAR_TEXT);
+        at += http_char_run_text(bytes + at, len - at);
         *scanned = at;
         if (at == len) {
             return HTTP_MORE;
@@ -475,7 +475,9 @@ static bool parse_field(struct head_parser *parser)
     if (field->name.len == 0 || !take_char(parser, ':')) {
         return refuse_field_name(parser, field->name.len);
     }
-    field->value = http_char_trim(take_run(parser, HTTP_CHAR_TEXT));
+    struct span value = {parser->at, http_char_run_text(parser->at, bytes_left(parser))};
+    field->value = http_char_trim(value);
+    parser->at += value.len;
     request->field_count++;
     return take_line_end(parser) && note_field(parser, field);
 }
@@ -543,11 +545,11 @@ enum http_outcome http_head_parse(const char *bytes, size_t len, struct http_req
 
 /* --- Looking things up ---------------------------------------------------------------------- */
 
-const struct http_field *http_request_find(const struct http_request *request, const char *name)
+const struct http_field *http_request_find_span(const struct http_request *request,
+                                                struct span name)
 {
-    struct span wanted = span_of(name);
     for (unsigned i = 0; i < request->field_count; i++) {
-        if (span_equal_nocase(request->fields[i].name, wanted)) {
+        if (span_equal_nocase(request->fields[i].name, name)) {
             return &request->fields[i];
         }
     }

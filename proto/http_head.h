@@ -121,7 +121,14 @@ enum http_outcome http_head_parse(const char *bytes, size_t len, struct http_req
                                   struct http_problem *ret_problem);
 
 /* The first field of that name, in any case of letters, or NULL. */
-const struct http_field *http_request_find(const struct http_request *request, const char *name);
+const struct http_field *http_request_find_span(const struct http_request *request,
+                                                struct span name);
+
+static inline const struct http_field *http_request_find(const struct http_request *request,
+                                                         const char *name)
+{
+    return http_request_find_span(request, span_of(name));
+}
 
 /* Whether the comma-separated list holds the token, in any case of letters. */
 bool http_field_has_token(struct span value, const char *token);

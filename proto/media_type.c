@@ -172,23 +172,25 @@ static struct span take_element(struct span *rest)
     return http_char_trim(element);
 }
 
-static bool range_parse(struct span element, struct range *ret_range)
+/* The parameters of an element; false if they have not the form. */
+static bool forbidden_parse(struct span rest, bool *ret_forbidden)
 {
-    struct span rest = element;
-    ret_range->forbidden = false;
-    ret_range->essence = take_essence(&rest);
-    if (ret_range->essence.len == 0) {
-        return false;
-    }
     struct parameter parameter;
     enum parameter_outcome outcome;
+    *ret_forbidden = false;
     while ((outcome = parameter_next(&rest, &parameter)) == PARAMETER_OK) {
-        if (span_is_nocase(parameter.name, "q") &&
-            !quality_parse(parameter.value, &ret_range->forbidden)) {
+        if (span_is_nocase(parameter.name, "q") && !quality_parse(parameter.value, ret_forbidden)) {
             return false;
         }
     }
     return outcome == PARAMETER_END;
+}
+
+static bool range_parse(struct span element, struct range *ret_range)
+{
+    struct span rest = element;
+    ret_range->essence = take_essence(&rest);
+    return ret_range->essence.len > 0 && forbidden_parse(rest, &ret_range->forbidden);
 }
 
 static enum specificity range_match(const struct range *range, struct span type)
@@ -242,4 +244,26 @@ bool media_accepts_by_name(struct span accept, const char *type)
 {
     bool allowed;
     return best_match(accept, type, &allowed) == MATCHES_NAME && allowed;
+}
+
+bool media_accepts_coding(struct span accept_encoding, const char *coding)
+{
+    bool named = false;
+    bool allowed = false;
+    struct span rest = accept_encoding;
+    while (rest.len > 0) {
+        struct span element = take_element(&rest);
+        struct span name = take_run(&element, HTTP_CHAR_TOKEN);
+        bool forbidden;
+        if (name.len == 0 || !forbidden_parse(element, &forbidden)) {
+            continue;
+        }
+        if (span_is_nocase(name, coding)) {
+            allowed = named ? allowed || !forbidden : !forbidden;
+            named = true;
+        } else if (span_is(name, "*") && !named) {
+            allowed = !forbidden;
+        }
+    }
+    return allowed;
 }

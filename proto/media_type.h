@@ -46,6 +46,13 @@ bool media_accepts(struct span accept, const char *type);
 /* Whether an Accept field asks for the type by its full name; wildcards do not count. */
 bool media_accepts_by_name(struct span accept, const char *type);
 
+/*
+ * Whether an Accept-Encoding field (RFC 9110, 12.5.3) allows the coding, by its name or else by
+ * "*". An empty field allows none: nothing is compressed for a client that has not said it can
+ * read that.
+ */
+bool media_accepts_coding(struct span accept_encoding, const char *coding);
+
 #ifdef __cplusplus
 }
 #endif

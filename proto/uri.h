@@ -1,6 +1,6 @@
 /*
  * Percent-decoding and cutting up of paths and queries (RFC 3986, 2.1 and 3.3; the query form of
- * the WHATWG URL standard, 5.1).
+ * the WHATWG URL standard, 5.1), and whether a text is a URI at all (RFC 3986, 4).
  *
  * Cut first, decode after: %2F is then a slash inside a segment and %26 an ampersand inside a
  * value. The iterators therefore yield raw spans into the caller's bytes, for uri_decode to read.
@@ -41,6 +41,11 @@ bool uri_query_next(struct uri_query *query, struct span *ret_name_raw, struct s
  * a slash ("*", ""). Dot segments are segments like any other.
  */
 bool uri_path_next(struct span *rest, struct span *ret_segment_raw);
+
+/* Whether the text is a URI-reference (RFC 3986, 4.1). It may be empty: that refers to here. */
+bool uri_reference_is_valid(struct span text);
+/* Whether the text is an absolute-URI (RFC 3986, 4.3): with a scheme, without a fragment. */
+bool uri_is_absolute(struct span text);
 
 #ifdef __cplusplus
 }

@@ -14,13 +14,10 @@ static char ascii_lower(char c)
     return (c >= 'A' && c <= 'Z') ? (char)(c + ('a' - 'A')) : c;
 }
 
-bool span_equal_nocase(struct span a, struct span b)
+bool bytes_equal_nocase(const char *a, const char *b, size_t len)
 {
-    if (a.len != b.len) {
-        return false;
-    }
-    for (size_t i = 0; i < a.len; i++) {
-        if (ascii_lower(a.bytes[i]) != ascii_lower(b.bytes[i])) {
+    for (size_t i = 0; i < len; i++) {
+        if (ascii_lower(a[i]) != ascii_lower(b[i])) {
             return false;
         }
     }

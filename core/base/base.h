@@ -70,8 +70,14 @@ static inline bool span_is(struct span a, const char *string)
     return span_equal(a, span_of(string));
 }
 
+/* `len` bytes at each. */
+bool bytes_equal_nocase(const char *a, const char *b, size_t len);
+
 /* ASCII case folding only, as HTTP field names and tokens want it (RFC 9110, 5.1). */
-bool span_equal_nocase(struct span a, struct span b);
+static inline bool span_equal_nocase(struct span a, struct span b)
+{
+    return a.len == b.len && bytes_equal_nocase(a.bytes, b.bytes, a.len);
+}
 
 static inline bool span_is_nocase(struct span a, const char *string)
 {

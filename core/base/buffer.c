@@ -71,11 +71,6 @@ void buffer_append_span(struct buffer *buffer, struct span span)
     buffer_append(buffer, span.bytes, span.len);
 }
 
-void buffer_append_string(struct buffer *buffer, const char *string)
-{
-    buffer_append(buffer, string, strlen(string));
-}
-
 void buffer_append_u64(struct buffer *buffer, uint64_t value)
 {
     char digits[20];

@@ -29,7 +29,10 @@ void buffer_commit(struct buffer *buffer, size_t len);
 
 void buffer_append(struct buffer *buffer, const void *bytes, size_t len);
 void buffer_append_span(struct buffer *buffer, struct span span);
-void buffer_append_string(struct buffer *buffer, const char *string);
+static inline void buffer_append_string(struct buffer *buffer, const char *string)
+{
+    buffer_append(buffer, string, strlen(string));
+}
 void buffer_append_u64(struct buffer *buffer, uint64_t value);
 __attribute__((format(printf, 2, 3))) void buffer_printf(struct buffer *buffer, const char *format,
                                                          ...);

@@ -4,7 +4,7 @@ import { Ctl, ctl, eventStream, scripted } from './ctl.mjs';
 import { test } from './harness.mjs';
 import { until } from './until.mjs';
 
-export const hubOptions = { args: ['--retry-ms', '20'] };
+export const hubOptions = { tls: false, args: ['--retry-ms', '20'] };
 
 const chunk = (text) => `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`;
 const later = 'HTTP/1.1 503 Later\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n';

@@ -376,6 +376,42 @@ test('a head whose end does not come ends its connection',
         await bare.when('the end', () => bare.wire.ended);
     });
 
+test('frames on streams that are over', async ({ hub }) => {
+    for (const type of [HEADERS, DATA]) {
+        const bare = await Bare.open(hub);
+        bare.get(1, '/health');
+        await bare.when('the answer', () => bare.of(DATA, 1).length > 0);
+        if (type === HEADERS) {
+            bare.get(1, '/health');
+            assert.equal(await bare.goaway(), constants.NGHTTP2_STREAM_CLOSED);
+        } else {
+            bare.send(frame(DATA, END_STREAM, 1, Buffer.from('late')));
+            await bare.when('the reset', () => bare.of(RST_STREAM, 1).length === 1);
+            assert.equal(bare.of(RST_STREAM, 1)[0].payload.readUInt32BE(),
+                constants.NGHTTP2_STREAM_CLOSED);
+        }
+        bare.wire.destroy();
+    }
+});
+
+test('what is still under way to a stream that the hub has reset does no harm',
+    { hub: { args: ['--body-bytes-max', '1KiB'] } }, async ({ hub }) => {
+        const bare = await Bare.open(hub);
+        bare.send(frame(HEADERS, END_HEADERS, 1, getBlock('/publish/x').fill(0x83, 0, 1)));
+        for (let i = 0; i < 20; i++) {
+            bare.send(frame(DATA, 0, 1, Buffer.alloc(1000)));
+        }
+        bare.send(frame(HEADERS, END_STREAM | END_HEADERS, 1, Buffer.alloc(0)));
+        bare.get(3, '/livez');
+        await bare.when('the next answer', () => bare.of(DATA, 3).length > 0);
+        /* None if the request came whole before the answer went out. */
+        assert.ok(bare.of(RST_STREAM, 1).length <= 1);
+        assert.ok(bare.of(RST_STREAM, 1).every(({ payload }) =>
+            payload.readUInt32BE() === constants.NGHTTP2_NO_ERROR));
+        assert.match(bare.dataOf(1).toString(), /"status":413/);
+        bare.wire.destroy();
+    });
+
 /* Abuse. Each of these is one connection's own fault and must stay its own. */
 
 test('rapid reset (CVE-2023-44487)', { hub: {} }, async ({ hub }) => {

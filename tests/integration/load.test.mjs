@@ -14,10 +14,15 @@ import { test } from './harness.mjs';
 import { cleanEnvironment, settings } from './hub.mjs';
 import { until, within } from './until.mjs';
 
+/* The load generator speaks clear text. */
+export const hubOptions = { tls: false };
+
 /* Starts spate-load; `ended` gives its exit code, its text and its JSON. */
 function start(url, args = [], { env = {} } = {}) {
     const program = path.join(path.dirname(settings.spate), 'spate-load');
-    const all = ['--quiet', '--json', '-', '--io', settings.io, ...args, ...(url ? [url] : [])];
+    const patience = String(10 * settings.slow);
+    const all = ['--quiet', '--json', '-', '--io', settings.io, '--drain', patience, ...args,
+        ...(url ? [url] : [])];
     const child = spawn(program, all, { env: cleanEnvironment(env) });
     let out = '';
     let error = '';
@@ -183,14 +188,14 @@ test('one delivery to the wrong channel', { hub: null }, async ({ defer }) => {
     assert.equal(result.json.checks.corrupt, 1);
 });
 
-test('one delivery of 200,000 lost', { hub: null }, async ({ defer }) => {
+test('one delivery of very many lost', { hub: null }, async ({ defer }) => {
     const fault = (frame, number, client) =>
-        (number === 777 && client.number === 123 ? [] : [frame]);
+        (number === 300 && client.number === 123 ? [] : [frame]);
     const { url } = await server(defer, { fault });
     const args = ['--publish', '/publish', '--subscribers', '200', '--window', '10', '--publishers',
         '1', '--duration', '5', '--drain', '20'];
     const result = await run(url, args);
-    assert.ok(result.json.counts.published > 777, `${result.json.counts.published} published`);
+    assert.ok(result.json.counts.published > 300, `${result.json.counts.published} published`);
     assert.equal(result.code, 1);
     assert.deepEqual(counted(result), { ...none, lost: 1 });
 });
@@ -333,14 +338,14 @@ test('the hub: every scenario', { seconds: 120 }, async ({ hub }) => {
         const { counts, checks, options, server: used } = result.json;
         assert.deepEqual({ ...checks, ok: true }, { ...checks, ...none, announced: 0, ok: true });
         assert.equal(counts.deliveries, counts.expected, scenario);
-        assert.equal(counts.published, 50, scenario);
+        assert.equal(counts.published + counts.unsent, 50, scenario);
         assert.ok(used.resident_bytes > 0);
         assert.equal(options.subscribers, 300);
         if (scenario === 'storm') {
             assert.ok(counts.storms >= 2 && counts.storm_cuts > 100, JSON.stringify(counts));
         }
         if (scenario === 'hot') {
-            assert.equal(counts.deliveries, 50 * 300);
+            assert.equal(counts.deliveries, counts.published * 300);
             assert.ok(counts.deliveries_compared > counts.deliveries / 2, JSON.stringify(counts));
         }
     }
@@ -356,7 +361,7 @@ test('the hub: several workers, publishers, channels, and a closed loop', async 
     assert.equal(result.json.counts.deliveries, result.json.counts.expected);
 });
 
-test('the hub: a token', { hub: { env: { AUTH_TOKEN: 'secret' } } }, async ({ hub }) => {
+test('the hub: a token', { hub: { tls: false, env: { AUTH_TOKEN: 'secret' } } }, async ({ hub }) => {
     const args = ['--subscribers', '2', '--rate', '10', '--duration', '0.5'];
     const refused = await run(hub.url, args);
     assert.equal(refused.code, 1);
@@ -365,7 +370,7 @@ test('the hub: a token', { hub: { env: { AUTH_TOKEN: 'secret' } } }, async ({ hu
 });
 
 test('the hub that goes away', { hub: null }, async ({ start: startHub }) => {
-    const hub = await startHub({});
+    const hub = await startHub({ tls: false });
     const load = start(hub.url, ['--subscribers', '20', '--rate', '50', '--duration', '3',
         '--drain', '1']);
     await until('published', async () => (await hub.stats()).published > 10);

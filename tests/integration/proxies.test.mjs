@@ -105,11 +105,14 @@ const token = { AUTH_TOKEN: 'secret' };
 const publish = (hub, channel, data) =>
     hub.publish(channel, data, { headers: { Authorization: 'Bearer secret' } });
 
+/* The proxies are the ones that speak TLS. */
+export const hubOptions = { tls: false };
+
 /* Slower hubs, under sanitizers, show nothing more of the proxies. */
 const tried = settings.slow > 1 ? [] : Object.keys(proxies);
 
 for (const name of tried) {
-    test(`${name} passes events on at once, resumes, and lets go`, { hub: { env: token } }, async ({ hub, defer }) => {
+    test(`${name} passes events on at once, resumes, and lets go`, { hub: { tls: false, env: token } }, async ({ hub, defer }) => {
         const { plain } = await start(name, hub, defer);
         const stream = await Stream.open({ port: plain }, '/sse/a?client=ada');
         defer(() => stream.close());
@@ -143,7 +146,7 @@ for (const name of tried) {
     });
 
     test(`${name} keeps a silent stream for the sake of its heartbeats`,
-        { hub: { args: ['--heartbeat-seconds', '1'] } }, async ({ hub, defer }) => {
+        { hub: { tls: false, args: ['--heartbeat-seconds', '1'] } }, async ({ hub, defer }) => {
             const { plain } = await start(name, hub, defer);
             const stream = await Stream.open({ port: plain }, '/sse/a');
             defer(() => stream.close());
@@ -158,14 +161,14 @@ for (const name of tried) {
 /* Caddy has no time-out of that kind. */
 for (const name of tried.filter((one) => one !== 'caddy')) {
     test(`${name} ends a stream without heartbeats`,
-        { hub: { args: ['--heartbeat-seconds', '3600'] } }, async ({ hub, defer }) => {
+        { hub: { tls: false, args: ['--heartbeat-seconds', '3600'] } }, async ({ hub, defer }) => {
             const { plain } = await start(name, hub, defer);
             const stream = await Stream.open({ port: plain }, '/sse/a');
             defer(() => stream.close());
             await stream.when('the end', () => stream.ended, 20);
         });
 
-    test(`${name} carries dozens of streams over one HTTP/2 connection`, { hub: {} }, async ({ hub, defer }) => {
+    test(`${name} carries dozens of streams over one HTTP/2 connection`, { hub: { tls: false } }, async ({ hub, defer }) => {
         const { tls } = await start(name, hub, defer);
         const session = http2.connect(`https://127.0.0.1:${tls}`, { rejectUnauthorized: false });
         defer(() => session.destroy());

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/* The integration tests: see README.md beside this file. */
+/* The integration tests and those of tests/browser: see README.md beside this file. */
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -10,10 +10,12 @@ import { Report, runFile } from './harness.mjs';
 const here = path.dirname(fileURLToPath(import.meta.url));
 const { values } = parseArgs({
     options: {
+        folder: { type: 'string', default: here },
         spate: { type: 'string', default: path.join(here, '../../build/release/bin/spate') },
         io: { type: 'string', default: 'auto' },
         wrapper: { type: 'string', default: '' },
         only: { type: 'string', default: '' },
+        without: { type: 'string', default: '' }, /* files, with commas between */
         slow: { type: 'string', default: '1' },
         big: { type: 'boolean', default: false },
         tls: { type: 'boolean', default: false },
@@ -36,9 +38,12 @@ configure({
 });
 
 const report = new Report();
-const files = readdirSync(here).filter((name) => name.endsWith('.test.mjs')).sort();
+const folder = path.resolve(values.folder);
+const without = values.without.split(',').map((name) => `${name}.test.mjs`);
+const files = readdirSync(folder).filter((name) => name.endsWith('.test.mjs') && !without.includes(name))
+    .sort();
 for (const file of files) {
-    await runFile(path.join(here, file), file.replace('.test.mjs', ''), values.only, report);
+    await runFile(path.join(folder, file), file.replace('.test.mjs', ''), values.only, report);
 }
 if (report.passed + report.failed + report.skipped === 0) {
     console.error(`no test matches --only ${values.only}`);

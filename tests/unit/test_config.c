@@ -198,6 +198,8 @@ static void test_units(void **state)
 #define LAG_RULE_SHAPE                                                                             \
     "--lag-rule: must be NAME=skip/BYTES/AGE, NAME=disconnect/BYTES/AGE or NAME=catch-up, such "   \
     "as ticker.*=skip/256KiB/5s\n"
+#define CLOUDEVENT_RULE_SHAPE                                                                      \
+    "--cloudevent-rule: must be NAME=event or NAME=data, such as chat.*=data\n"
 #define HISTORY_RULE_SHAPE                                                                         \
     "--history-rule: must be NAME=EVENTS/BYTES/AGE, such as chat.*=100/1MiB/1h\n"
 
@@ -218,6 +220,11 @@ static void test_bad_rules(void **state)
          "--history-rule: has a number of bytes that cannot be read or is out of range\n"},
         {"--history-rule=a=1/1/1x",
          "--history-rule: has an age that cannot be read or is out of range\n"},
+        {"--cloudevent-rule=chat.*", CLOUDEVENT_RULE_SHAPE},
+        {"--cloudevent-rule==data", CLOUDEVENT_RULE_SHAPE},
+        {"--cloudevent-rule=a=", CLOUDEVENT_RULE_SHAPE},
+        {"--cloudevent-rule=a=both", CLOUDEVENT_RULE_SHAPE},
+        {"--cloudevent-rule=a=data/1", CLOUDEVENT_RULE_SHAPE},
         {"--lag-rule=chat.*=skip", LAG_RULE_SHAPE},
         {"--lag-rule=chat.*=wait/1/1", LAG_RULE_SHAPE},
         {"--lag-rule=chat.*=catch-up/1/1", LAG_RULE_SHAPE},

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include <stdio.h>
 
+#include "proto/http_char.h"
 #include "proto/http_head.h"
 #include "tests/unit/guard.h"
 
@@ -747,6 +748,25 @@ static void test_has_token(void **state)
     assert_false(http_field_has_token(span_make(NULL, 0), "close"));
 }
 
+/* Eight bytes at a time says the same as one at a time, for every byte at every place. */
+static void test_runs_of_text(void **state)
+{
+    (void)state;
+    for (size_t len = 0; len <= 20; len++) {
+        for (size_t at = 0; at < len; at++) {
+            for (unsigned byte = 0; byte < 256; byte++) {
+                char text[20];
+                memset(text, at % 2 == 0 ? '\t' : 0xff, len);
+                text[at / 2] = ' ';
+                text[at] = (char)byte;
+                const char *guarded = guard_put(&guard, text, len);
+                assert_int_equal(http_char_run_text(guarded, len),
+                                 http_char_run(guarded, len, HTTP_CHAR_TEXT));
+            }
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -769,6 +789,7 @@ int main(void)
         cmocka_unit_test(test_field_count),
         cmocka_unit_test(test_parse_alone),
         cmocka_unit_test(test_has_token),
+        cmocka_unit_test(test_runs_of_text),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

@@ -446,6 +446,66 @@ static void test_wake_before_the_turn(void **state)
     world_free(world);
 }
 
+/* --- Clients ---------------------------------------------------------------------------------- */
+
+static int connecting_fd(uint16_t port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    int r = connect(fd, (struct sockaddr *)&address, sizeof(address));
+    assert_true(r == 0 || errno == EINPROGRESS);
+    return fd;
+}
+
+/* A loop that connects to somebody else's listener is told of everything as for an accepted one. */
+static void test_adopted_client(void **state)
+{
+    const struct variant *variant = *state;
+    struct io_options options = variant->options;
+    options.plain_descriptors = true;
+    options.stream_count_max = 2;
+    struct world *world = world_new_with(variant, &options, 0);
+    uint16_t port;
+    int listener = world_listen_fd(&port, 0);
+    struct peer *peer = &world->peers[0];
+    *peer = (struct peer){.number = 0, .client = -1};
+    world->peer_count = 2;
+    world->peers[1] = (struct peer){.number = 1, .client = -1};
+
+    assert_int_equal(io_adopt(world->io, &peer->stream, connecting_fd(port)), 0);
+    io_watch_writable(world->io, &peer->stream);
+    WORLD_UNTIL(world, peer->writables == 1);
+    WORLD_UNTIL(world, (peer->client = accept(listener, NULL, NULL)) >= 0);
+    char answer[6] = "";
+    peer_send(world, peer, "hello", 5);
+    peer_read_all(world, peer, answer, 5);
+    assert_string_equal(answer, "hello");
+    peer_write(peer, "world", 5);
+    WORLD_UNTIL(world, peer->received == 5);
+    assert_int_equal(shutdown(peer->client, SHUT_WR), 0);
+    WORLD_UNTIL(world, peer->ends == 1);
+
+    /* Nobody listens there any more. */
+    assert_int_equal(close(listener), 0);
+    struct peer *refused = &world->peers[1];
+    int fd = connecting_fd(port);
+    assert_int_equal(io_adopt(world->io, &refused->stream, fd), 0);
+    /* One more than may be open. */
+    struct io_stream third = {0};
+    assert_int_equal(io_adopt(world->io, &third, socket(AF_INET, SOCK_STREAM, 0)), -EMFILE);
+    assert_int_equal(third.flags, 0);
+    WORLD_UNTIL(world, refused->errors == 1);
+    assert_int_equal(refused->error, -ECONNREFUSED);
+    peer_reset(peer);
+    peer_close(world, peer);
+    peer_close(world, refused);
+    WORLD_UNTIL(world, world->closes == 2);
+    world->closes = 0; /* of accepted ones, as world_free counts */
+    world_free(world);
+}
+
 static void test_kind_names(void **state)
 {
     (void)state;
@@ -471,6 +531,7 @@ int main(void)
         cmocka_unit_test(test_timeouts),
         cmocka_unit_test(test_wake_from_another_thread),
         cmocka_unit_test(test_wake_before_the_turn),
+        cmocka_unit_test(test_adopted_client),
         cmocka_unit_test(test_kind_names),
     };
     return world_run("io", tests, countof(tests));

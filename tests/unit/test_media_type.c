@@ -193,6 +193,44 @@ static void test_accepts(void **state)
     assert_false(media_accepts_by_name(span_make(NULL, 0), "text/html"));
 }
 
+static void test_accepts_coding(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *accept;
+        bool gzip;
+    } cases[] = {
+        {"", false},
+        {"gzip", true},
+        {"GZip", true},
+        {"gzip, deflate, br, zstd", true},
+        {"br , gzip", true},
+        {"br", false},
+        {"gzipped", false},
+        {"x-gzip", false},
+        {"identity", false},
+        {"*", true},
+        {"*;q=0", false},
+        {"gzip;q=0", false},
+        {"gzip;q=0.001", true},
+        {"gzip;q=0, *", false},
+        {"*, gzip;q=0", false},
+        {"*;q=0, gzip", true},
+        {"gzip;q=0, gzip", true},
+        {"gzip;q=2", false},
+        {"gzip x", false},
+        {"gz ip", false},
+        {",,gzip,", true},
+        {"\"gzip\"", false},
+    };
+    for (size_t i = 0; i < countof(cases); i++) {
+        if (media_accepts_coding(guarded(cases[i].accept), "gzip") != cases[i].gzip) {
+            print_error("Accept-Encoding: %s\n", cases[i].accept);
+            fail();
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -200,6 +238,7 @@ int main(void)
         cmocka_unit_test(test_parse_refuses),
         cmocka_unit_test(test_is),
         cmocka_unit_test(test_accepts),
+        cmocka_unit_test(test_accepts_coding),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

@@ -104,6 +104,7 @@ int ctl_clients(struct ctl *ctl);
 int ctl_channels(struct ctl *ctl);
 int ctl_kick(struct ctl *ctl);
 int ctl_top(struct ctl *ctl);
+int ctl_profile(struct ctl *ctl);
 int ctl_feed(struct ctl *ctl);
 int ctl_bench(struct ctl *ctl);
 int ctl_completion(struct ctl *ctl);

@@ -27,7 +27,7 @@ enum {
 };
 
 /* The bytes from one clean place of a reader to the next. */
-struct frame {
+struct ring_frame {
     uint32_t len;
     uint32_t event_count;
     uint8_t id_len; /* of the last id in it; 0: none */
@@ -37,7 +37,7 @@ struct frame {
 };
 
 struct frame_ring {
-    struct frame *frames; /* NULL: nothing is remembered */
+    struct ring_frame *frames; /* NULL: nothing is remembered */
     uint32_t mask;
     uint32_t head;
 };
@@ -46,13 +46,13 @@ struct frame_ring {
 int frame_ring_init(struct frame_ring *ring, uint32_t size);
 
 /* What a subscriber at `position` receives next, if the bytes begin with it; else NULL. */
-static inline const struct frame *frame_ring_match(const struct frame_ring *ring, uint32_t position,
-                                                   const char *bytes, size_t len)
+static inline const struct ring_frame *
+frame_ring_match(const struct frame_ring *ring, uint32_t position, const char *bytes, size_t len)
 {
     if (ring->head - position - 1 > ring->mask || ring->frames == NULL) {
         return NULL; /* it is the first, or too far behind */
     }
-    const struct frame *frame = &ring->frames[position & ring->mask];
+    const struct ring_frame *frame = &ring->frames[position & ring->mask];
     if (frame->len == 0 || frame->len > len || memcmp(frame->bytes, bytes, frame->len) != 0) {
         return NULL;
     }
@@ -63,8 +63,8 @@ static inline const struct frame *frame_ring_match(const struct frame_ring *ring
  * A frame that was read in full. Returns the position behind it; *ret_known when the same message
  * is in the ring already, in other bytes or from where the subscriber was not compared.
  */
-uint32_t frame_ring_add(struct frame_ring *ring, const struct frame *frame,
-                        const struct frame **ret_known);
+uint32_t frame_ring_add(struct frame_ring *ring, const struct ring_frame *frame,
+                        const struct ring_frame **ret_known);
 
 #ifdef __cplusplus
 }

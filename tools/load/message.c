@@ -78,7 +78,7 @@ void message_write(const struct message *message, char *out, size_t len)
 
 enum message_outcome message_read(struct span line, struct message *ret_message)
 {
-    const char *begin = memmem(line.bytes, line.len, "SPL.", 4);
+    const char *begin = line.len < 4 ? NULL : memmem(line.bytes, line.len, "SPL.", 4);
     if (begin == NULL) {
         return MESSAGE_FOREIGN;
     }

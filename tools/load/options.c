@@ -18,8 +18,8 @@
 static const char help[] =
     "usage: spate-load [OPTIONS] [URL]\n\n"
     "Subscribes many times to a Server-Sent Events server, publishes through it, and checks and\n"
-    "times what arrives. URL is http://HOST:PORT[/PATH]; http://127.0.0.1:8080 if it is missing.\n"
-    "With a path, that is where to subscribe; without one a preset says.\n\n"
+    "times what arrives. URL, or --url URL, is http://HOST:PORT[/PATH]; else SPATE_URL, else\n"
+    "http://127.0.0.1:8080. With a path, that is where to subscribe; without one a preset says.\n\n"
     "what happens\n"
     "  --scenario NAME       hot       one channel that everybody reads (the default)\n"
     "                        channels  a channel for every 10 subscribers\n"
@@ -83,6 +83,7 @@ enum option_code {
     OPTION_SLOW,
     OPTION_SLOW_BYTES,
     OPTION_PRESET,
+    OPTION_URL,
     OPTION_PUBLISH,
     OPTION_PUBLISH_METHOD,
     OPTION_PUBLISH_TYPE,
@@ -121,6 +122,7 @@ static const struct option long_options[] = {
     {"slow", required_argument, NULL, OPTION_SLOW},
     {"slow-bytes", required_argument, NULL, OPTION_SLOW_BYTES},
     {"preset", required_argument, NULL, OPTION_PRESET},
+    {"url", required_argument, NULL, OPTION_URL},
     {"publish", required_argument, NULL, OPTION_PUBLISH},
     {"publish-method", required_argument, NULL, OPTION_PUBLISH_METHOD},
     {"publish-type", required_argument, NULL, OPTION_PUBLISH_TYPE},
@@ -307,6 +309,9 @@ static bool take_option(struct options *options, struct given *given, int code)
     switch (code) {
     case OPTION_PRESET:
         given->preset = optarg;
+        return true;
+    case OPTION_URL:
+        given->url = optarg;
         return true;
     case OPTION_PUBLISH:
         given->publish = optarg;
@@ -522,22 +527,34 @@ static int options_finish(struct options *options, struct given *given)
     return apply_workers(options);
 }
 
-static int print_completion(const char *shell)
+static void print_words(void)
 {
-    if (strcmp(shell, "bash") != 0 && strcmp(shell, "zsh") != 0 && strcmp(shell, "fish") != 0) {
-        return wrong_usage("completion knows bash, zsh and fish", NULL);
-    }
-    if (strcmp(shell, "zsh") == 0) {
-        puts("autoload -U +X bashcompinit && bashcompinit");
-    }
-    fputs(strcmp(shell, "fish") == 0 ? "complete -c spate-load -a '" : "complete -o default -W '",
-          stdout);
     for (const struct option *option = long_options; option->name != NULL; option++) {
         printf("--%s ", option->name);
     }
-    fputs("hot channels unicast ramp storm slow idle spate nchan mercure pushpin centrifugo'",
+    fputs("hot channels unicast ramp storm slow idle spate nchan mercure pushpin centrifugo",
           stdout);
-    puts(strcmp(shell, "fish") == 0 ? "" : " spate-load");
+}
+
+static int print_completion(const char *shell)
+{
+    if (strcmp(shell, "bash") == 0) {
+        fputs("complete -o default -W '", stdout);
+        print_words();
+        puts("' spate-load");
+    } else if (strcmp(shell, "fish") == 0) {
+        fputs("complete -c spate-load -a '", stdout);
+        print_words();
+        puts("'");
+    } else if (strcmp(shell, "zsh") == 0) {
+        fputs("#compdef spate-load\n_spate_load() {\n    compadd -- ", stdout);
+        print_words();
+        puts("\n    _files\n}\n"
+             "if [ \"$funcstack[1]\" = _spate-load ]; then\n    _spate_load \"$@\"\nelse\n"
+             "    compdef _spate_load spate-load\nfi");
+    } else {
+        return wrong_usage("completion knows bash, zsh and fish", NULL);
+    }
     return LOAD_OK;
 }
 
@@ -556,6 +573,7 @@ int options_read(struct options *options, int argc, char **argv)
     };
     const char *token = getenv("SPATE_TOKEN");
     options->target.token = token != NULL ? token : getenv("AUTH_TOKEN");
+    given.url = getenv("SPATE_URL");
     int code;
     opterr = 0;
     while ((code = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
@@ -575,7 +593,7 @@ int options_read(struct options *options, int argc, char **argv)
             return wrong_usage("not a value for this option", optarg);
         }
     }
-    given.url = "http://127.0.0.1:8080";
+    given.url = given.url != NULL ? given.url : "http://127.0.0.1:8080";
     if (optind < argc) {
         given.url = argv[optind++];
     }

@@ -177,21 +177,29 @@ static void draw_axes(struct buffer *buffer, const struct chart *chart)
 }
 
 static void draw_series(struct buffer *buffer, const struct chart *chart,
-                        const struct series *series, unsigned number)
+                        const struct series *series)
 {
-    const double x = chart->left + CHART_WIDTH - 6;
-    if (series->count > 0) {
-        buffer_printf(buffer, "<polyline style='stroke:%s' points='", series->colour);
-        for (unsigned i = 0; i < series->count; i++) {
-            buffer_printf(buffer, "%.1f,%.1f ", chart_x(chart, series->points[i].x),
-                          chart_y(chart, series->points[i].y));
-        }
-        buffer_append_string(buffer, "'/>\n");
+    if (series->count == 0) {
+        return;
     }
-    buffer_printf(buffer,
-                  "<text class='name' text-anchor='end' x='%.1f' y='%.1f' fill='%s'>%s"
-                  "</text>\n",
-                  x, chart->top - 14 - 15 * (double)number, series->colour, series->name);
+    buffer_printf(buffer, "<polyline style='stroke:%s' points='", series->colour);
+    for (unsigned i = 0; i < series->count; i++) {
+        buffer_printf(buffer, "%.1f,%.1f ", chart_x(chart, series->points[i].x),
+                      chart_y(chart, series->points[i].y));
+    }
+    buffer_append_string(buffer, "'/>\n");
+}
+
+static void draw_names(struct buffer *buffer, const struct chart *chart,
+                       const struct series *const *series, unsigned count)
+{
+    buffer_printf(buffer, "<text class='name' text-anchor='end' x='%.1f' y='%.1f'>",
+                  chart->left + CHART_WIDTH, chart->top - 14);
+    for (unsigned i = 0; i < count; i++) {
+        buffer_printf(buffer, "<tspan style='fill:%s' dx='%d'>%s</tspan>", series[i]->colour,
+                      i == 0 ? 0 : 12, series[i]->name);
+    }
+    buffer_append_string(buffer, "</text>\n");
 }
 
 static void draw_chart(struct buffer *buffer, struct chart *chart, unsigned place,
@@ -202,8 +210,9 @@ static void draw_chart(struct buffer *buffer, struct chart *chart, unsigned plac
     chart_fit(chart, series, count);
     draw_axes(buffer, chart);
     for (unsigned i = 0; i < count; i++) {
-        draw_series(buffer, chart, series[i], count - 1 - i);
+        draw_series(buffer, chart, series[i]);
     }
+    draw_names(buffer, chart, series, count);
 }
 
 static void add_point(struct series *series, double x, double y)
@@ -306,7 +315,7 @@ void picture_svg(const struct result *result, struct buffer *buffer)
                   "text{font:13px system-ui,sans-serif;fill:#333}"
                   ".title{font-size:15px;font-weight:600}.head{font-size:20px;font-weight:600}"
                   ".tick{font-size:11px;fill:#666}.grid{stroke:#e3e3e3}"
-                  ".name{font-size:12px;fill:inherit}"
+                  ".name{font-size:12px;font-weight:600}"
                   "polyline{fill:none;stroke-width:1.6;stroke-linejoin:round}\n"
                   "</style>\n<rect width='100%%' height='100%%' fill='#fff'/>\n",
                   PICTURE_WIDTH, PICTURE_HEIGHT, PICTURE_WIDTH, PICTURE_HEIGHT);

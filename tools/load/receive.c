@@ -121,8 +121,8 @@ static const struct event_sink sink = {.head = on_head, .event = on_event, .retr
 /* The next subscriber that gets the same bytes need not read them. */
 static void remember(struct worker *worker, struct subscriber *subscriber, struct span bytes)
 {
-    struct frame *unit = &worker->unit;
-    const struct frame *known;
+    struct ring_frame *unit = &worker->unit;
+    const struct ring_frame *known;
     if (unit->event_count == 0 || unit->event_count > FRAME_EVENT_COUNT_MAX ||
         bytes.len > FRAME_LEN_MAX) {
         return;
@@ -173,7 +173,7 @@ static size_t read_in_full(struct worker *worker, struct subscriber *subscriber,
 /* --- Bytes ------------------------------------------------------------------------------------ */
 
 static inline void take_frame(struct worker *worker, struct subscriber *subscriber,
-                              const struct frame *frame)
+                              const struct ring_frame *frame)
 {
     for (uint32_t i = 0; i < frame->event_count; i++) {
         take_message(worker, subscriber, &frame->messages[i]);
@@ -201,9 +201,10 @@ void worker_received(void *owner, struct io_stream *stream, const char *bytes, s
     const struct frame_ring *ring = worker_ring(worker, subscriber);
     size_t left = (size_t)len;
     while (left > 0) {
-        const struct frame *frame = event_reader_is_clean(&subscriber->reader)
-                                        ? frame_ring_match(ring, subscriber->position, bytes, left)
-                                        : NULL;
+        const struct ring_frame *frame =
+            event_reader_is_clean(&subscriber->reader)
+                ? frame_ring_match(ring, subscriber->position, bytes, left)
+                : NULL;
         size_t taken;
         if (likely(frame != NULL)) {
             taken = frame->len;

@@ -71,7 +71,7 @@ static void table_counts(const struct result *result, FILE *file)
     const struct worker_score *all = &result->all;
     const struct publisher_score *publisher = &result->board->publisher;
     char a[32], b[32], c[32];
-    fprintf(file, "\nconnections  %s opened in %.2f s (%s/s)", grouped(all->connects, a),
+    fprintf(file, "\nconnections  %s opened in %.2f s (%s/s)", grouped(result->opened, a),
             result->connect_s,
             grouped((uint64_t)per((double)result->opened, result->connect_s), b));
     fprintf(file, ", %s attempts failed, %s cut by the server\n", grouped(all->connect_failures, a),

@@ -85,7 +85,7 @@ struct worker {
     struct subscriber *receiving;
     uint64_t now_ns;
     bool head_is_bad;
-    struct frame unit; /* what was read since the last clean place */
+    struct ring_frame unit; /* what was read since the last clean place */
 };
 
 /* Runs in a process of its own until the run is done, and ends it. */

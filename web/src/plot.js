@@ -1,0 +1,73 @@
+/* One quantity over the last minutes, drawn by uPlot, in the colours of the page. */
+import uPlot from 'uplot';
+import { element } from './common.js';
+
+const KEPT_SECONDS = 300;
+const SHOWN_SECONDS_MIN = 60; /* while there is less */
+const HEIGHT = 190;
+
+export const compact = new Intl.NumberFormat('en', { notation: 'compact', maximumSignificantDigits: 3 });
+
+const timeText = (seconds) =>
+    new Date(seconds * 1000).toLocaleTimeString([], { timeStyle: 'medium', hourCycle: 'h23' });
+
+export class Plot {
+    #times = [];
+    #series;
+    #place;
+    #plot = null;
+    #specs;
+
+    /* specs: [{ label, colour: the name of a custom property }] */
+    constructor(parent, title, specs) {
+        this.#specs = specs;
+        this.#series = specs.map(() => []);
+        this.#place = element('div');
+        parent.append(element('figure', { className: 'card' }, element('figcaption', {}, title),
+            this.#place));
+        this.#draw();
+        new ResizeObserver(() => this.#plot.setSize(this.#size())).observe(this.#place);
+        matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#draw());
+    }
+
+    add(time, values) {
+        this.#times.push(time);
+        this.#series.forEach((series, i) => series.push(values[i]));
+        const old = this.#times.findIndex((one) => one >= time - KEPT_SECONDS);
+        for (const list of [this.#times, ...this.#series]) {
+            list.splice(0, old);
+        }
+        this.#plot.setData([this.#times, ...this.#series]);
+    }
+
+    #size() {
+        return { width: Math.max(200, this.#place.clientWidth), height: HEIGHT };
+    }
+
+    #draw() {
+        const style = getComputedStyle(document.documentElement);
+        const colour = (name) => style.getPropertyValue(name).trim();
+        const axis = {
+            stroke: colour('--soft'),
+            grid: { stroke: colour('--line'), width: 1 },
+            ticks: { stroke: colour('--line'), width: 1 },
+        };
+        this.#plot?.destroy();
+        this.#plot = new uPlot({
+            ...this.#size(),
+            cursor: { y: false, drag: { x: false, y: false } },
+            scales: { x: { range: (_, low, high) => [Math.min(low, high - SHOWN_SECONDS_MIN), high] },
+                y: { range: (_, low, high) => [0, Math.max(1, (high ?? 0) * 1.1)] } },
+            axes: [{ ...axis, space: 80, values: (_, ticks) => ticks.map(timeText) },
+                { ...axis, size: 56, values: (_, ticks) => ticks.map((tick) => compact.format(tick)) }],
+            series: [{ label: 'time' }, ...this.#specs.map((spec) => ({
+                label: spec.label,
+                stroke: colour(spec.colour),
+                fill: `color-mix(in srgb, ${colour(spec.colour)} 12%, transparent)`,
+                width: 2,
+                points: { show: false },
+                value: (_, value) => (value == null ? '–' : compact.format(value)),
+            }))],
+        }, [this.#times, ...this.#series], this.#place);
+    }
+}

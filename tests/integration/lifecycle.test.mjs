@@ -216,10 +216,12 @@ for (const [name, transport] of [['TLS', { tls: true }], ['HTTP/2', { h2: true }
                     await hub.publish('large', 'x'.repeat(1_000_000));
                 }
                 const streams = [];
+                const tails = [];
                 for (let i = 0; i < 6; i++) {
-                    streams.push(await hub.subscribe('/sse/large?last_event_id=earliest'));
+                    streams.push(await hub.subscribe('/sse/large?last_event_id=earliest',
+                        { ready: false }));
+                    tails.push(tailOf(streams[i]));
                 }
-                const tails = streams.map(tailOf);
                 await until('events on their way', () => tails.every((tail) => tail.length > 0));
                 hub.signal('SIGTERM');
                 await Promise.all(streams.map((stream) => stream.end(30)));

@@ -25,7 +25,7 @@ static bool first_after(struct sequencer *sequencer, const struct feed *feed, ui
     CHECK(pthread_mutex_lock(&sequencer->mutex) == 0);
     const struct history *history = &feed->channel->history;
     uint32_t index = history_find(history, after);
-    if (index < history->count) {
+    if (index < history->count && history->evicted_sequence <= after) {
         frame = history_at(history, index);
         *ret_first = (struct first_event){frame->published_bytes, frame->published_ms};
     }

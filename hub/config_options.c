@@ -41,6 +41,11 @@ static const char *const switch_words[] = {"off", "on", NULL};
 #define DAY  (86400ULL)
 #define YEAR (365ULL * DAY)
 
+/* A body of nothing but line ends becomes an event of as many empty data lines, in one send. */
+#define BODY_BYTES_MAX (64 * MIB)
+static_assert((sizeof("data: \n") - 1) * BODY_BYTES_MAX + MIB <= IO_SEND_LEN_MAX,
+              "the largest event fits in a send");
+
 /*
  * The order is the order of --help. Reloading is offered for what the hub reads anew for each
  * request, stream or turn; what sizes a table, a socket or a thread is fixed at start.
@@ -234,7 +239,7 @@ static const struct config_option options[] = {
           "Streams and requests at a time on one connection of HTTP/2"),
     COUNT(name_bytes_max, CONFIG_RELOADS, "255", 1, 255, "Length of a channel's or client's name"),
     BYTES(head_bytes_max, 0, "16KiB", KIB, MIB, "Size of a request head"),
-    BYTES(body_bytes_max, CONFIG_RELOADS, "1MiB", 1, 256 * MIB, "Size of a request body"),
+    BYTES(body_bytes_max, CONFIG_RELOADS, "1MiB", 1, BODY_BYTES_MAX, "Size of a request body"),
     SECONDS(header_seconds, CONFIG_RELOADS, "10", 1, 3600, "Time for a whole request head"),
     SECONDS(body_seconds, CONFIG_RELOADS, "30", 1, 3600, "Time for a whole request body"),
     SECONDS(keepalive_seconds, CONFIG_RELOADS, "75", 0, DAY,

@@ -422,21 +422,28 @@ void http2_body_freed(struct connection *stream, size_t len)
     http2->body_bytes -= len;
 }
 
+static void http2_reset(struct http2 *http2, int32_t stream_id, uint32_t error)
+{
+    http2->resets[http2->reset_count++ % HTTP2_RESETS_KEPT] = stream_id;
+    if (nghttp2_submit_rst_stream(http2->session, NGHTTP2_FLAG_NONE, stream_id, error) != 0) {
+        http2->broken = true;
+    }
+}
+
 void http2_stream_closed(struct connection *stream, bool was_streaming)
 {
     struct http2 *http2 = http2_of(stream);
     struct shard *shard = stream->shard;
     if (stream->stream_id != 0 && !http2->closing) {
         bool complete = (stream->flags & CONNECTION_COMPLETE) != 0;
+        /* From here on on_stream_close has nothing to close. */
+        (void)nghttp2_session_set_stream_user_data(http2->session, stream->stream_id, NULL);
         if (was_streaming && !complete && !http2->inside && !http2->broken) {
             /* Not a reset: that would make the client forget what it has not read. */
             complete = stream_send(http2, stream, span_make(NULL, 0), true);
         }
-        (void)nghttp2_session_set_stream_user_data(http2->session, stream->stream_id, NULL);
-        http2->resets[http2->reset_count++ % HTTP2_RESETS_KEPT] = stream->stream_id;
-        if (nghttp2_submit_rst_stream(http2->session, NGHTTP2_FLAG_NONE, stream->stream_id,
-                                      complete ? NGHTTP2_NO_ERROR : NGHTTP2_CANCEL) != 0) {
-            http2->broken = true;
+        if (nghttp2_session_find_stream(http2->session, stream->stream_id) != NULL) {
+            http2_reset(http2, stream->stream_id, complete ? NGHTTP2_NO_ERROR : NGHTTP2_CANCEL);
         }
         http2_mark(http2);
     }

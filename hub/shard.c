@@ -179,10 +179,6 @@ static void shard_sends_final(void *owner)
     shard->now_ms = io_now_ms(shard->io);
     shard->wall_ms = hub_wall_ms();
     profile_enter(shard->profile, PROFILE_PHASE_COMPLETION, io_now_ns(shard->io));
-    for (uint32_t i = 0; i < shard->short_count; i++) {
-        fanout_sent(&shard->fanout, shard->shorts[i].token, shard->shorts[i].taken);
-    }
-    shard->short_count = 0;
     fanout_sends_final(&shard->fanout);
     profile_enter(shard->profile, PROFILE_PHASE_RECEIVE, shard->profile->final_ns);
     for (uint32_t i = 0; i < shard->control_send_count; i++) {
@@ -500,6 +496,18 @@ static int shard_timeout_ms(struct shard *shard)
     return (int)wait_ms;
 }
 
+/*
+ * What transports did not take whole. The rest of the turn has to know: other words must not follow
+ * a part of an event.
+ */
+static void shard_settle_shorts(struct shard *shard)
+{
+    for (uint32_t i = 0; i < shard->short_count; i++) {
+        fanout_sent(&shard->fanout, shard->shorts[i].token, shard->shorts[i].taken);
+    }
+    shard->short_count = 0;
+}
+
 static void shard_fan_out(struct shard *shard)
 {
     shard->fanout.wall_ms = shard->wall_ms;
@@ -507,6 +515,7 @@ static void shard_fan_out(struct shard *shard)
         profile_enter(shard->profile, PROFILE_PHASE_PASS, profile_clock(shard->profile));
         fanout_take(&shard->fanout);
         fanout_run(&shard->fanout);
+        shard_settle_shorts(shard);
         profile_enter(shard->profile, PROFILE_PHASE_REST, profile_clock(shard->profile));
     }
 }

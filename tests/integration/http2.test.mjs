@@ -232,6 +232,28 @@ test('the window of the connection is shared and never overdrawn', async ({ hub 
     bare.wire.destroy();
 });
 
+test('a stream is ended in the middle of an event that its window has room for',
+    { hub: { args: ['--history-bytes', '64MiB'] } }, async ({ hub }) => {
+        const window = Buffer.concat([Buffer.from([0, 4]), u32(1 << 30)]);
+        const bare = await Bare.open(hub, { settings: window });
+        bare.send(frame(WINDOW_UPDATE, 0, 0, u32(1 << 30)));
+        bare.get(1, '/sse/large?client=slow');
+        await bare.when('the first words', () => bare.of(DATA, 1).length > 0);
+        bare.wire.socket.pause();
+        for (let i = 0; (await hub.stats()).short_sends === 0; i++) {
+            assert.ok(i < 40, 'the sockets hold everything');
+            await hub.publish('large', 'x'.repeat(1_000_000));
+        }
+        assert.ok((await hub.request('DELETE', '/clients/slow')).status < 300);
+        await answered(hub);
+        bare.wire.socket.resume();
+        await bare.when('the end of the stream', () => bare.of(DATA, 1).some(
+            ({ flags }) => (flags & END_STREAM) !== 0) || bare.wire.ended, 20);
+        assert.equal(bare.wire.ended, false);
+        assert.deepEqual(bare.of(RST_STREAM, 1), []);
+        assert.match(bare.dataOf(1).toString().slice(-100), /^x+$/);
+    });
+
 test('Node: one paused stream among fifty', { hub: { h2: true }, seconds: 120 },
     async ({ hub }) => {
         const streams = await Promise.all(Array.from({ length: 50 },

@@ -195,6 +195,44 @@ test('SIGTERM while connections pour in and messages flow', { hub: null, seconds
         }
     });
 
+/* The end of a stream from here on, unparsed, so that the hub is never waited for. */
+function tailOf(stream) {
+    const tail = { text: '', length: 0 };
+    stream.wire.sink = (bytes) => {
+        tail.text = (tail.text + bytes.toString('latin1', Math.max(0, bytes.length - 200))).slice(-200);
+        tail.length += bytes.length;
+    };
+    return tail;
+}
+
+/* What follows a cut event would become a part of it. */
+for (const [name, transport] of [['TLS', { tls: true }], ['HTTP/2', { h2: true }]]) {
+    test(`a shutdown in the middle of events over ${name} leaves none mutilated`,
+        { hub: null, seconds: 120 }, async ({ start }) => {
+            for (let round = 0; round < 2; round++) {
+                const hub = await start({ ...transport,
+                    args: ['--drain-seconds', '0', '--history-bytes', '64MiB'] });
+                for (let i = 0; i < 20; i++) {
+                    await hub.publish('large', 'x'.repeat(1_000_000));
+                }
+                const streams = [];
+                const tails = [];
+                for (let i = 0; i < 6; i++) {
+                    streams.push(await hub.subscribe('/sse/large?last_event_id=earliest',
+                        { ready: false }));
+                    tails.push(tailOf(streams[i]));
+                }
+                await until('events on their way', () => tails.every((tail) => tail.length > 0));
+                hub.signal('SIGTERM');
+                await Promise.all(streams.map((stream) => stream.end(30)));
+                assert.deepEqual(await hub.ended(), { code: 0, signal: null });
+                for (const { text } of tails) {
+                    assert.doesNotMatch(text, /x([0-9a-f]+\r\n)?retry:/);
+                }
+            }
+        });
+}
+
 test('npm-style clients reconnect to a hub that comes back on its port', { hub: null },
     async ({ start, defer }) => {
         const { EventSource } = await import('eventsource');

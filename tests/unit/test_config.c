@@ -260,7 +260,7 @@ static void test_bad_values(void **state)
         {"--drain-seconds=99999999999999999999", "--drain-seconds: must be a number\n"},
         {"--drain-seconds=18446744073709551615d", "--drain-seconds: must be from 0 to 3600\n"},
         {"--body-bytes-max=1KB", "--body-bytes-max: has an unknown unit (B, KiB, MiB, GiB)\n"},
-        {"--body-bytes-max=0", "--body-bytes-max: must be from 1 to 256MiB\n"},
+        {"--body-bytes-max=0", "--body-bytes-max: must be from 1 to 64MiB\n"},
         {"--shards=4k", "--shards: must be a plain number\n"},
         {"--queue-length=1000", "--queue-length: must be a power of two\n"},
         {"--queue-length=32", "--queue-length: must be from 64 to 16777216\n"},

@@ -454,6 +454,27 @@ static void test_a_stalled_one_is_let_go_by_age(void **state)
     audience_free(world);
 }
 
+/* What is no longer kept counts too: the limit may be beyond what the history holds. */
+static void test_a_stalled_one_is_let_go_when_its_next_event_is_gone(void **state)
+{
+    (void)state;
+    static const struct lag_rule rule = {{{"news", 4}, true}, {LAG_DISCONNECT, 1 << 22, 0}};
+    static const struct history_limits short_history = {5, 1 << 22, 1 << 20};
+    struct world *world = audience_under(2, &short_history, &rule);
+    struct shard *shard = world->shards;
+    publish_news(world, 0, 64);
+    turn_with_a_short_send(world, 10);
+    for (unsigned i = 0; i < 20; i++) {
+        publish_news(world, 0, 100000);
+        shard_turn(world, shard);
+        shard_finish(world, shard);
+    }
+    sweep_at(world, world->now_ms);
+    assert_int_equal(shard->disconnected, 1);
+    assert_int_equal(world->peer_count, 1);
+    audience_free(world);
+}
+
 /* Who is over the limit when its socket has room again gets the rest of its event, then the newest.
  */
 static void test_one_that_lags_skips_to_the_newest(void **state)
@@ -704,6 +725,7 @@ int main(void)
         cmocka_unit_test(test_a_pass_over_several_turns_leaves_nobody_out),
         cmocka_unit_test(test_the_window_waits_for_those_behind),
         cmocka_unit_test(test_a_stalled_one_is_let_go_by_age),
+        cmocka_unit_test(test_a_stalled_one_is_let_go_when_its_next_event_is_gone),
         cmocka_unit_test(test_one_that_lags_skips_to_the_newest),
         cmocka_unit_test(test_one_that_lags_a_little_misses_nothing),
         cmocka_unit_test(test_a_replay_is_no_lag),

@@ -179,10 +179,6 @@ static void shard_sends_final(void *owner)
     shard->now_ms = io_now_ms(shard->io);
     shard->wall_ms = hub_wall_ms();
     profile_enter(shard->profile, PROFILE_PHASE_COMPLETION, io_now_ns(shard->io));
-    for (uint32_t i = 0; i < shard->short_count; i++) {
-        fanout_sent(&shard->fanout, shard->shorts[i].token, shard->shorts[i].taken);
-    }
-    shard->short_count = 0;
     fanout_sends_final(&shard->fanout);
     profile_enter(shard->profile, PROFILE_PHASE_RECEIVE, shard->profile->final_ns);
     for (uint32_t i = 0; i < shard->control_send_count; i++) {
@@ -505,6 +501,11 @@ static void shard_fan_out(struct shard *shard)
         profile_enter(shard->profile, PROFILE_PHASE_PASS, profile_clock(shard->profile));
         fanout_take(&shard->fanout);
         fanout_run(&shard->fanout);
+        /* Transports say at once what they take: nobody ends a stream in the middle of an event. */
+        for (uint32_t i = 0; i < shard->short_count; i++) {
+            fanout_sent(&shard->fanout, shard->shorts[i].token, shard->shorts[i].taken);
+        }
+        shard->short_count = 0;
         profile_enter(shard->profile, PROFILE_PHASE_REST, profile_clock(shard->profile));
     }
 }

@@ -741,7 +741,10 @@ void http2_pump(struct http2 *http2)
     }
     http2_send(http2); /* heads before bodies */
     streams_flush(http2);
-    if (shard->draining && http2->stream_count == 0 && !http2->broken) {
+    /* One that was refused has its answer; there may be room when the client comes back. */
+    bool is_over = shard->draining ||
+                   ((connection->flags & CONNECTION_REFUSED) != 0 && connection->requests > 0);
+    if (is_over && http2->stream_count == 0 && !http2->broken) {
         http2_end(http2, NGHTTP2_NO_ERROR);
     }
     http2_send(http2);

@@ -423,6 +423,20 @@ test('a connection that asks for nothing is ended', { hub: { args: ['--header-se
         await bare.when('the end', () => bare.wire.ended);
     });
 
+test('a connection beyond the limit is refused and ended',
+    { hub: { tls: true, args: ['--connections-per-address-max', '1'] } }, async ({ hub }) => {
+        const first = await Bare.open(hub);
+        first.get(1, '/health');
+        await first.when('an answer', () => first.of(HEADERS, 1).length === 1);
+        const refused = await Bare.open(hub);
+        refused.get(1, '/health');
+        assert.equal(await refused.goaway(), constants.NGHTTP2_NO_ERROR);
+        assert.equal(refused.of(HEADERS, 1).length, 1);
+        await refused.when('the end', () => refused.wire.ended);
+        assert.equal(first.wire.ended, false);
+        first.wire.destroy();
+    });
+
 test('an idle connection is ended', { hub: { args: ['--keepalive-seconds', '1'] } },
     async ({ hub }) => {
         const bare = await Bare.open(hub);

@@ -47,6 +47,11 @@ int fanout_init(struct fanout *fanout, struct sequencer *sequencer, struct queue
         .shard = shard,
         .behind_bytes_max = behind_bytes_max,
         .sends_max = FANOUT_SENDS_MAX,
+        .limits = {.visits = FANOUT_VISITS_MAX,
+                   .take = FANOUT_TAKE_MAX,
+                   .batch_frames = FANOUT_BATCH_FRAMES_MAX,
+                   .batch_bytes = FANOUT_BATCH_BYTES_MAX,
+                   .arena_bytes = FANOUT_ARENA_BYTES},
         .turn = 1,
     };
     list_init(&fanout->dirty);
@@ -136,7 +141,7 @@ void fanout_take(struct fanout *fanout)
 {
     struct queue_entry entry;
     unsigned taken = 0;
-    while (taken < FANOUT_TAKE_MAX && queue_pop(fanout->queue, &entry)) {
+    while (taken < fanout->limits.take && queue_pop(fanout->queue, &entry)) {
         struct feed *feed = entry.feed;
         DCHECK(entry.sequence > fanout->dequeued);
         fanout->dequeued = entry.sequence;
@@ -161,7 +166,7 @@ void fanout_take(struct fanout *fanout)
 static void *arena_get(struct fanout *fanout, size_t size)
 {
     size_t aligned = (size + 15) & ~(size_t)15;
-    if (aligned > FANOUT_ARENA_BYTES - fanout->arena_used) {
+    if (aligned > fanout->limits.arena_bytes - fanout->arena_used) {
         return NULL;
     }
     void *block = fanout->arena + fanout->arena_used;
@@ -192,10 +197,11 @@ static struct frame *window_next(struct fanout *fanout, struct subscriber *subsc
     return next;
 }
 
-static bool batch_is_full(size_t bytes, size_t next_bytes, unsigned count)
+static bool batch_is_full(const struct fanout *fanout, size_t bytes, size_t next_bytes,
+                          unsigned count)
 {
-    return count > 0 &&
-           (count == FANOUT_BATCH_FRAMES_MAX || bytes + next_bytes > FANOUT_BATCH_BYTES_MAX);
+    const struct fanout_limits *limits = &fanout->limits;
+    return count > 0 && (count == limits->batch_frames || bytes + next_bytes > limits->batch_bytes);
 }
 
 /* Collects frames after the subscriber's position from the windows. Returns how many. */
@@ -212,7 +218,7 @@ static unsigned gather_windows(struct fanout *fanout, struct subscriber *subscri
             return count;
         }
         size_t len = frame_view(frame, view).len;
-        if (batch_is_full(bytes, len, count)) {
+        if (batch_is_full(fanout, bytes, len, count)) {
             *ret_more = true;
             return count;
         }
@@ -303,11 +309,11 @@ static enum visit_outcome batch_from_history(struct fanout *fanout, struct subsc
         .after = subscriber->position,
         .complete_after = subscriber->complete_after,
         .upto = upto,
-        .frame_count_max = FANOUT_BATCH_FRAMES_MAX,
-        .bytes_max = FANOUT_BATCH_BYTES_MAX,
+        .frame_count_max = fanout->limits.batch_frames,
+        .bytes_max = fanout->limits.batch_bytes,
         .frames = fanout->read_frames,
     };
-    if (FANOUT_ARENA_BYTES - fanout->arena_used < 2 * FANOUT_BATCH_BYTES_MAX) {
+    if (fanout->limits.arena_bytes - fanout->arena_used < 2 * fanout->limits.batch_bytes) {
         return VISIT_LATER;
     }
     count_up(&fanout->stats.history_reads, 1);
@@ -328,7 +334,7 @@ static enum visit_outcome batch_from_history(struct fanout *fanout, struct subsc
     size_t bytes = 0;
     for (unsigned i = 0; i < count; i++) {
         size_t len = frame_view(read.frames[i], (enum frame_view)subscriber->view).len;
-        if (batch_is_full(bytes, len, i)) {
+        if (batch_is_full(fanout, bytes, len, i)) {
             for (unsigned j = i; j < read.ret_count; j++) {
                 frame_unref(read.frames[j]);
             }
@@ -554,7 +560,7 @@ static bool run_pass(struct fanout *fanout, struct feed *feed, uint32_t *visits)
 void fanout_run(struct fanout *fanout)
 {
     run_ready(fanout);
-    uint32_t visits = FANOUT_VISITS_MAX;
+    uint32_t visits = fanout->limits.visits;
     struct list round;
     list_init(&round);
     list_splice(&round, &fanout->dirty);

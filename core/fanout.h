@@ -54,6 +54,15 @@ enum {
     FANOUT_BLOCKED_MAX = 1024,
 };
 
+/* What one turn may cost besides sends: the numbers above. In the simulator smaller, to run out. */
+struct fanout_limits {
+    uint32_t visits;
+    uint32_t take;
+    uint32_t batch_frames;
+    uint32_t batch_bytes;
+    uint32_t arena_bytes; /* room for a few batches, or nobody is ever served from history */
+};
+
 /* What the fan-out asks of its shard. Called from fanout_run, fanout_sent and fanout_release. */
 struct fanout_handler {
     /* Queue one send; the bytes stay until fanout_sends_final. */
@@ -98,7 +107,8 @@ struct fanout {
     void *owner;
     unsigned shard;
     uint64_t behind_bytes_max; /* what a feed keeps for those who are behind */
-    uint32_t sends_max;        /* of one turn; see fanout_set_sends_max */
+    struct fanout_limits limits;
+    uint32_t sends_max; /* of one turn; see fanout_set_sends_max */
     struct feed *broadcast;
     uint64_t wall_ms;  /* Unix; the owner's to set before a run: lags are measured against it */
     uint64_t dequeued; /* every event up to here that concerns this shard is in its feed */

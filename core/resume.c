@@ -126,6 +126,11 @@ struct resume_point resume_resolve(struct sequencer *sequencer, struct subscribe
     if (point.first_available == 0) {
         /* Nothing between the two is retained: the next id that the client sees need not be old. */
         point.position = max_u64(point.position, point.complete_after);
+    } else {
+        /* A feed's window may reach further back; what the client is told is gone stays gone. What
+         * came since it joined is not gone. */
+        point.position =
+            min_u64(point.first_available - 1, max_u64(point.position, subscriber->position));
     }
     CHECK(pthread_mutex_unlock(&sequencer->mutex) == 0);
     return point;

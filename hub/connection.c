@@ -580,10 +580,9 @@ void connection_heard(struct connection *connection, const char *bytes, ssize_t 
 
 void connection_hung_up(struct connection *connection)
 {
+    /* Elsewhere reading goes on later: what was asked before the end comes then, and the end. */
     if (connection->state == CONNECTION_STREAMING || connection->state == CONNECTION_CARRYING) {
         connection_close(connection, "client left");
-    } else {
-        connection_peer_done(connection);
     }
 }
 

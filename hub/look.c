@@ -16,10 +16,14 @@ static void look_status(struct call *call, int status, const char *word)
         &body, "{\"status\":\"%s\",\"version\":\"%s\",\"uptime_seconds\":%llu}\n", word,
         SPATE_VERSION,
         (unsigned long long)((call->shard->wall_ms - call->shard->hub->started_ms) / 1000));
-    response_send(call, &(struct response){.status = status,
-                                           .content_type = RESPONSE_JSON,
-                                           .headers = span_of("Cache-Control: no-store\r\n"),
-                                           .body = buffer_span(&body)});
+    if (body.failed) {
+        response_problem(call, 503, "Out of memory.");
+    } else {
+        response_send(call, &(struct response){.status = status,
+                                               .content_type = RESPONSE_JSON,
+                                               .headers = span_of("Cache-Control: no-store\r\n"),
+                                               .body = buffer_span(&body)});
+    }
     buffer_fini(&body);
 }
 

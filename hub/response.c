@@ -251,14 +251,17 @@ static unsigned long long retry_ms(struct shard *shard)
     return mean_ms / 2 + random_below(&shard->random, (uint64_t)mean_ms + 1);
 }
 
-void response_stream_first_words(struct connection *connection)
+void response_stream_first_words(struct connection *connection, bool with_place)
 {
     struct shard *shard = connection->shard;
     char id[EVENT_ID_LEN];
+    char place[40] = "";
     char text[80];
-    event_id_write(id, shard->hub->epoch, connection->subscriber.position);
-    int len = snprintf(text, sizeof(text), ": spate\nid: %.*s\nretry: %llu\n\n", EVENT_ID_LEN, id,
-                       retry_ms(shard));
+    if (with_place) {
+        event_id_write(id, shard->hub->epoch, connection->subscriber.position);
+        snprintf(place, sizeof(place), "id: %.*s\n", EVENT_ID_LEN, id);
+    }
+    int len = snprintf(text, sizeof(text), ": spate\n%sretry: %llu\n\n", place, retry_ms(shard));
     connection_write_chunk(connection, span_make(text, (size_t)len));
 }
 

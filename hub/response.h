@@ -54,7 +54,7 @@ void response_refuse(struct connection *connection, const struct http_problem *p
  * of the place where it begins, and a `retry:`. With the id, also a client that is cut off before
  * its first event can resume.
  */
-void response_stream_first_words(struct connection *connection);
+void response_stream_first_words(struct connection *connection, bool with_place);
 /* A `retry:` field, jittered around the configured mean, as a piece of a stream. */
 void response_stream_retry(struct connection *connection);
 

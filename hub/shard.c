@@ -256,7 +256,9 @@ static void shard_fanout_lapped(void *owner, struct subscriber *subscriber, uint
     shard_count(&shard->stats.gaps, 1);
     struct resume_point point =
         resume_resolve(&shard->hub->sequencer, subscriber, RESUME_AFTER, subscriber->position);
-    subscriber->position = point.position;
+    /* What is on its way to this shard but no longer retained is gone too: the client is told so.
+     */
+    subscriber->position = point.first_available > 0 ? point.first_available - 1 : point.position;
     subscriber->complete_after = point.complete_after;
     fanout_hold(&shard->fanout, subscriber);
     resume_write_gap(connection, "expired", span_make(id, sizeof(id)), point.first_available);

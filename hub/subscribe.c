@@ -163,7 +163,8 @@ static void subscription_open(struct call *call, struct subscription *subscripti
     if (connection->state != CONNECTION_STREAMING) {
         return; /* no memory for it */
     }
-    response_stream_first_words(connection);
+    /* Its place lies beyond a gap: a client that has not read of the gap must ask for it again. */
+    response_stream_first_words(connection, resume->gap == NULL);
     if (resume->gap != NULL && connection->state == CONNECTION_STREAMING) {
         shard_count(&shard->stats.gaps, 1);
         resume_write_gap(connection, resume->gap, resume->last_event_id, resume->first_available);

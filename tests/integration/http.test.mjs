@@ -392,3 +392,17 @@ test('a flood of pipelined requests is answered in full and in order', async ({ 
     wire.send(requestText('GET', '/health'));
     assert.equal((await wire.response()).json.status, 'ok');
 });
+
+test('a client that finishes sending behind a list gets every answer', async ({ hub }) => {
+    for (let i = 0; i < 20; i++) {
+        const wire = await hub.connect();
+        await wire.sendAll(requestText('GET', '/channels') + publishText('finished', `${i}`)
+                           + requestText('GET', '/clients') + requestText('GET', '/health'));
+        wire.finish();
+        assert.ok(Array.isArray((await wire.response()).json));
+        assert.equal((await wire.response()).json.channel, 'finished');
+        assert.ok(Array.isArray((await wire.response()).json));
+        assert.equal((await wire.response()).json.status, 'ok');
+        await wire.end();
+    }
+});

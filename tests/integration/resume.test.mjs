@@ -144,6 +144,9 @@ async function assertGap(hub, path, id, reason) {
     assert.equal(stream.head.get('spate-gap'), reason);
     await stream.received(1);
     assert.equal(stream.events[0].event, 'spate.gap');
+    /* No id before it: a client that is cut off there has to be told again. */
+    const before = stream.raw.slice(0, stream.raw.indexOf('event: spate.gap'));
+    assert.doesNotMatch(before, /^id:/m);
     const gap = JSON.parse(stream.events[0].data);
     assert.equal(gap.reason, reason);
     /* What is longer than any id need not be repeated. */

@@ -1,91 +1,83 @@
 /*
- * The whole hub in one thread, on a simulated network, against a naive model.
+ * The whole hub in one thread, on a simulated network, against a model.
  *
  *     spate_sim [--seed N] [--seeds N] [--seconds S] [--verbose]
  *
- * A seed decides everything: whose turn it is, what the network does, what is published. Every
- * subscriber begins at `earliest` and resumes after resets; nothing expires, so that each must get
- * every event of its channels once, in the order of ids, byte for byte.
+ * A seed decides everything: what kind of world it is, whose turn it is, what the network does,
+ * what is published, what fails. tests/sim/world.h says who checks what.
  */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "core/base/memory.h"
 #include "hub/shard.h"
-#include "tests/sim/io_simulated.h"
+#include "tests/sim/model.h"
+#include "tests/sim/world.h"
 
 enum {
-    SHARDS = 3,
-    CHANNELS = 3,
-    PUBLISHERS = 2,
-    SUBSCRIBERS = 6,
-    EVENTS = 40,
-    DATA_MAX = 3000,
-    ID_LEN = 20,
-    STEPS_MAX = 400000,
+    /* Rounds in which everybody has a turn, until it is a failure that something is missing. */
+    SETTLE_ROUNDS_MAX = 30000,
+    DRAIN_SECONDS = 2,
+    HEARTBEAT_SECONDS = 3,
+    VERIFY_EVERY = 4,
 };
 
-struct event {
-    unsigned channel;
-    char data[DATA_MAX + 1];
-    char id[ID_LEN + 1]; /* empty until it is known to have happened */
-};
+struct world world;
 
-struct client {
-    struct sim_connection *connection;
-    char request[DATA_MAX + 512];
-    size_t request_len;
-    size_t request_sent;
-    char line[DATA_MAX + 512]; /* a publisher's answer, or a subscriber's line */
-    size_t line_len;
-    unsigned event;    /* a publisher's */
-    unsigned channels; /* a subscriber's, as bits */
-    bool in_body;
-    bool in_chunk;
-    size_t chunk_left;
-    char size_line[32];
-    size_t size_len;
-    char sse[DATA_MAX + 512];
-    size_t sse_len;
-    char data[DATA_MAX + 512];
-    char id[ID_LEN + 1];
-    char last_id[ID_LEN + 1];
-    bool seen[EVENTS];
-};
-
-static struct hub hub;
-static struct event events[EVENTS];
-static unsigned event_count;
-static struct client publishers[PUBLISHERS];
-static struct client subscribers[SUBSCRIBERS];
-static uint64_t seed;
-static uint64_t step;
-static char problem[256];
-static bool verbose;
-
-static void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static void fail(const char *format, ...)
+void world_fail(const char *format, ...)
 {
     va_list arguments;
-    if (problem[0] == '\0') {
+    if (world_is_good()) {
         va_start(arguments, format);
-        vsnprintf(problem, sizeof(problem), format, arguments);
+        vsnprintf(world.problem, sizeof(world.problem), format, arguments);
         va_end(arguments);
+        world_trace("PROBLEM: %s", world.problem);
     }
 }
 
-static uint64_t sim_wall_ms(void)
+void world_trace(const char *format, ...)
 {
-    return 1700000000000 + sim_net.now_ms;
+    va_list arguments;
+    if (!world.verbose) {
+        return;
+    }
+    printf("%8llu %9.3f  ", (unsigned long long)sim_net.step, (double)sim_net.now_ms / 1000);
+    va_start(arguments, format);
+    vprintf(format, arguments);
+    va_end(arguments);
+    putchar('\n');
 }
 
-static uint64_t sim_clock_ns(void)
+bool world_may_close(void)
+{
+    const struct world_options *options = &world.options;
+    return options->memory || options->accepts || options->crowded || options->kicks ||
+           options->impatient || options->leaps;
+}
+
+bool world_may_refuse(void)
+{
+    const struct world_options *options = &world.options;
+    return options->memory || options->crowded || options->few_channels ||
+           world.phase == PHASE_DRAIN;
+}
+
+/* ---- What the hub takes from the world ---- */
+
+uint64_t world_wall_ms(void)
+{
+    return 1700000000000 + sim_net.now_ms + (uint64_t)sim_net.wall_offset_ms;
+}
+
+static uint64_t world_clock_ns(void)
 {
     return sim_net.now_ms * 1000000;
 }
 
-static ssize_t sim_random(void *bytes, size_t len, unsigned flags)
+static ssize_t world_random(void *bytes, size_t len, unsigned flags)
 {
     (void)flags;
     for (size_t i = 0; i < len; i++) {
@@ -94,329 +86,458 @@ static ssize_t sim_random(void *bytes, size_t len, unsigned flags)
     return (ssize_t)len;
 }
 
-static const struct hub_world sim_world = {
-    .io_new = sim_io_new, .wall_ms = sim_wall_ms, .clock_ns = sim_clock_ns, .random = sim_random};
+static const struct hub_world simulated = {.io_new = sim_io_new,
+                                           .wall_ms = world_wall_ms,
+                                           .clock_ns = world_clock_ns,
+                                           .random = world_random};
 
-/* ---- Clients ---- */
+/* ---- Sources ---- */
 
-static void client_drop(struct client *client)
+const char *source_text(unsigned source)
 {
-    sim_abandon(client->connection);
-    client->connection = NULL;
+    static const char *const texts[SOURCE_COUNT + 1] = {
+        "c0", "c1", "c2", "c3", "c4",        "c5",
+        "k0", "k1", "k2", "k3", "broadcast", "nobody's channel"};
+    return texts[source];
 }
 
-static void client_begin(struct client *client)
+struct channel_name source_name(unsigned source)
 {
-    client->connection = sim_connect(hub.shards[random_below(&sim_net.random, SHARDS)]->io);
-    client->request_sent = client->line_len = client->size_len = client->sse_len = 0;
-    client->in_body = client->in_chunk = false;
-    client->chunk_left = 0;
-    client->data[0] = client->id[0] = '\0';
+    if (source == SOURCE_BROADCAST) {
+        return (struct channel_name){CHANNEL_BROADCAST, {NULL, 0}};
+    }
+    return (struct channel_name){source < PUBLIC_MAX ? CHANNEL_PUBLIC : CHANNEL_CLIENT,
+                                 span_of(source_text(source))};
 }
 
-static void event_happened(struct event *event, const char *id)
+struct channel *source_channel(unsigned source)
 {
-    if (event->id[0] == '\0') {
-        snprintf(event->id, sizeof(event->id), "%s", id);
-    } else if (strcmp(event->id, id) != 0) {
-        fail("one event has two ids, %s and %s", event->id, id);
+    static uint64_t hashes[SOURCE_COUNT];
+    static uint64_t seed;
+    const struct sequencer *sequencer = &world.hub.sequencer;
+    if (source == SOURCE_BROADCAST) {
+        return sequencer->broadcast;
     }
-}
-
-static void publisher_request(struct client *client)
-{
-    struct event *event = &events[event_count];
-    client->event = event_count++;
-    event->channel = (unsigned)random_below(&sim_net.random, CHANNELS);
-    size_t len = (size_t)random_below(&sim_net.random, sim_chance(20) ? DATA_MAX - 20 : 100);
-    int head = snprintf(event->data, sizeof(event->data), "%u ", client->event);
-    for (size_t i = 0; i < len; i++) {
-        event->data[(size_t)head + i] = (char)('a' + random_below(&sim_net.random, 26));
-    }
-    event->data[(size_t)head + len] = '\0';
-    client->request_len =
-        (size_t)snprintf(client->request, sizeof(client->request),
-                         "POST /publish/c%u HTTP/1.1\r\nHost: h\r\nContent-Type: text/plain\r\n"
-                         "Content-Length: %zu\r\n\r\n%s",
-                         event->channel, strlen(event->data), event->data);
-}
-
-static void publisher_input(struct client *client, const char *bytes, size_t len)
-{
-    if (client->line_len + len >= sizeof(client->line)) {
-        fail("an endless answer to a publisher");
-        return;
-    }
-    memcpy(client->line + client->line_len, bytes, len);
-    client->line_len += len;
-    client->line[client->line_len] = '\0';
-    const char *body = strstr(client->line, "\r\n\r\n");
-    if (body == NULL || strchr(body, '}') == NULL) {
-        return;
-    }
-    char id[ID_LEN + 1] = "";
-    if (strncmp(client->line, "HTTP/1.1 200 ", 13) != 0 ||
-        sscanf(body, "\r\n\r\n{\"id\":\"%20[^\"]", id) != 1) {
-        fail("a publisher was answered %.40s", client->line);
-        return;
-    }
-    event_happened(&events[client->event], id);
-    client_drop(client);
-}
-
-static void subscriber_request(struct client *client)
-{
-    char query[64] = "";
-    for (unsigned i = 0; i < CHANNELS; i++) {
-        if ((client->channels & 1U << i) != 0) {
-            snprintf(query + strlen(query), sizeof(query) - strlen(query), "channel=c%u&", i);
+    if (seed != world.hub.seed) {
+        seed = world.hub.seed;
+        for (unsigned i = 0; i < SOURCE_BROADCAST; i++) {
+            hashes[i] = sequencer_hash(sequencer, source_name(i));
         }
     }
-    client->request_len =
-        (size_t)snprintf(client->request, sizeof(client->request),
-                         "GET /sse?%s HTTP/1.1\r\nHost: h\r\nLast-Event-ID: %s\r\n\r\n", query,
-                         client->last_id[0] != '\0' ? client->last_id : "earliest");
+    struct table_node *node = table_find(&sequencer->channels, hashes[source]);
+    return node == NULL ? NULL : container_of(node, struct channel, node);
 }
 
-static void subscriber_event(struct client *client)
+/* ---- The kind of world ---- */
+
+static void choose_faults(struct world_options *options)
 {
-    unsigned number = (unsigned)strtoul(client->data, NULL, 10);
-    if (number >= event_count || strcmp(client->data, events[number].data) != 0) {
-        fail("a subscriber got what nobody sent: %.60s", client->data);
-    } else if ((client->channels & 1U << events[number].channel) == 0) {
-        fail("event %u is of another channel", number);
-    } else if (strcmp(client->id, client->last_id) <= 0) {
-        fail("id %s came after %s", client->id, client->last_id);
-    } else {
-        event_happened(&events[number], client->id);
-        client->seen[number] = true;
-        memcpy(client->last_id, client->id, sizeof(client->id));
-    }
+    /* A third of all worlds are fair: whatever goes wrong there is a fault of the hub. */
+    bool fair = sim_chance(33);
+    options->resets = sim_chance(60);
+    options->memory = !fair && sim_chance(30);
+    options->accepts = !fair && sim_chance(20);
+    options->leaps = !fair && sim_chance(30);
+    options->crowded = !fair && sim_chance(15);
+    options->kicks = !fair && sim_chance(25);
+    options->impatient = !fair && sim_chance(15);
+    options->few_channels = !fair && sim_chance(10);
+    options->short_history = sim_chance(60);
+    options->small_budgets = sim_chance(70);
+    options->small_queues = sim_chance(40);
+    options->slow_readers = sim_chance(60);
+    options->big_pipes = sim_chance(50);
+    options->early_drain = sim_chance(25);
+    options->stalls = sim_chance(40);
+    options->fickle = options->resets && sim_chance(40);
 }
 
-static void subscriber_line(struct client *client, const char *line)
+static void choose_options(struct world_options *options)
 {
-    if (line[0] == '\0') {
-        if (client->id[0] != '\0' && client->data[0] != '\0') {
-            subscriber_event(client);
-        } else if (client->id[0] != '\0' && strcmp(client->id, client->last_id) < 0) {
-            fail("the place %s came after %s", client->id, client->last_id);
-        } else if (client->id[0] != '\0') {
-            memcpy(client->last_id, client->id, sizeof(client->id));
-        }
-        client->data[0] = client->id[0] = '\0';
-    } else if (strncmp(line, "data: ", 6) == 0) {
-        snprintf(client->data, sizeof(client->data), "%s", line + 6);
-    } else if (strncmp(line, "id: ", 4) == 0) {
-        snprintf(client->id, sizeof(client->id), "%.20s", line + 4);
-    } else if (line[0] != ':' && strncmp(line, "retry: ", 7) != 0) {
-        fail("a strange line: %.60s", line);
+    *options = (struct world_options){
+        .shards = 1 + (unsigned)sim_below(SHARDS_MAX),
+        .publishers = 1 + (unsigned)sim_below(PUBLISHERS_MAX),
+        .subscribers = 1 + (unsigned)sim_below(12),
+        .publics = 1 + (unsigned)sim_below(PUBLIC_MAX),
+        .clients = 1 + (unsigned)sim_below(CLIENTS_MAX),
+        .messages = 20 + (unsigned)sim_below(150),
+        .data_max = sim_chance(80) ? 400 : 6000,
+    };
+    choose_faults(options);
+    if (sim_chance(8)) {
+        options->subscribers = 40 + (unsigned)sim_below(120);
+        options->messages = 60;
+        options->data_max = 400;
     }
+    if (sim_chance(12)) {
+        /* Many on one shard whose passes take many turns, and they come and go. */
+        options->shards = 1;
+        options->subscribers = 15 + (unsigned)sim_below(25);
+        options->messages = 60;
+        options->small_budgets = options->resets = options->fickle = true;
+    }
+    options->steps = 40 * options->messages * (1 + options->subscribers / 12) + 2000;
 }
 
-static bool line_add(char *line, size_t *len, size_t size, char c)
+static void limit_history(struct config *config)
 {
-    if (c == '\n') {
-        *len -= *len > 0 && line[*len - 1] == '\r' ? 1 : 0;
-        line[*len] = '\0';
-        *len = 0;
-        return true;
+    static char rules[2][40];
+    config->history_count = 1 + (uint32_t)sim_below(sim_chance(50) ? 4 : 40);
+    config->history_bytes = sim_chance(50) ? 1024 * 1024 : 200 + sim_below(4000);
+    config->history_seconds = sim_chance(70) ? 1000 : 1 + (uint32_t)sim_below(5);
+    config->history_total_bytes = sim_chance(70) ? 1024 * 1024 : 1000 + sim_below(8000);
+    snprintf(rules[0], sizeof(rules[0]), "c1=0/0/0");
+    snprintf(rules[1], sizeof(rules[1]), "c2=%u/100000/1000", 1 + (unsigned)sim_below(100));
+    config->history_rule.count = (uint32_t)sim_below(3);
+    config->history_rule.items = memory_calloc(2, sizeof(char *));
+    for (uint32_t i = 0; i < config->history_rule.count; i++) {
+        config->history_rule.items[i] = memory_copy(span_of(rules[i]));
     }
-    if (*len + 1 < size) {
-        line[(*len)++] = c;
-    } else {
-        fail("an endless line");
-    }
-    return false;
 }
 
-static void subscriber_byte(struct client *client, char c)
+static void choose_config(struct config *config)
 {
-    if (!client->in_body) {
-        if (line_add(client->line, &client->line_len, sizeof(client->line), c)) {
-            client->in_body = client->line[0] == '\0';
-            if (strncmp(client->line, "HTTP/1.1 ", 9) == 0 &&
-                strncmp(client->line + 9, "200 ", 4) != 0) {
-                fail("a subscriber was answered %.40s", client->line);
-            }
-        }
-    } else if (client->chunk_left > 0) {
-        client->chunk_left--;
-        if (line_add(client->sse, &client->sse_len, sizeof(client->sse), c)) {
-            subscriber_line(client, client->sse);
-        }
-    } else if (line_add(client->size_line, &client->size_len, sizeof(client->size_line), c)) {
-        /* The line after a chunk is empty and stands for no size. */
-        client->chunk_left = strtoul(client->size_line, NULL, 16);
+    const struct world_options *options = &world.options;
+    config->shards = options->shards;
+    config->connections_max = SIM_CONNECTIONS_MAX;
+    config->log_level = LOG_LEVEL_ERROR;
+    config->heartbeat_seconds = HEARTBEAT_SECONDS;
+    config->drain_seconds = DRAIN_SECONDS;
+    config->header_seconds = config->body_seconds = config->keepalive_seconds = 3600;
+    config->history_seconds = 100000;
+    config->history_count = MESSAGES_MAX;
+    config->history_bytes = config->history_total_bytes = 1024 * 1024 * 1024;
+    config->channel_idle_seconds = 1 + (uint32_t)sim_below(30);
+    config->idempotency_seconds = 100000;
+    config->lag_bytes_max = sim_chance(50) ? 1024 * 1024 : sim_below(5000);
+    config->body_bytes_max = 1000000;
+    if (options->short_history) {
+        limit_history(config);
+    }
+    if (options->crowded) {
+        config->connections_max = 1 + options->subscribers / 2 + options->publishers;
+    }
+    if (options->impatient) {
+        config->header_seconds = config->body_seconds = config->keepalive_seconds = 1;
+    }
+    if (options->few_channels) {
+        config->channels_max = 1 + (uint32_t)sim_below(4);
+    }
+    if (options->small_queues) {
+        config->queue_length = 1U << (2 + sim_below(5));
     }
 }
 
-/* A step of either kind. */
-static void client_step(struct client *client, bool is_publisher)
+static void limit_budgets(void)
 {
-    char bytes[SIM_PIPE_SIZE];
-    if (client->connection == NULL) {
-        if (is_publisher && (event_count == EVENTS || !sim_net.faults)) {
-            return;
-        }
-        client_begin(client);
-        if (client->connection != NULL) {
-            (is_publisher ? publisher_request : subscriber_request)(client);
-        }
-        return;
-    }
-    if (sim_net.faults && random_below(&sim_net.random, 200) == 0) {
-        client_drop(client); /* a publisher may never know whether its event happened */
-        return;
-    }
-    client->request_sent += sim_write(client->connection, client->request + client->request_sent,
-                                      client->request_len - client->request_sent);
-    size_t len = sim_read(client->connection, bytes, sizeof(bytes));
-    if (is_publisher && len > 0) {
-        publisher_input(client, bytes, len);
-    }
-    for (size_t i = 0; !is_publisher && i < len; i++) {
-        subscriber_byte(client, bytes[i]);
-    }
-    if (client->connection != NULL && client->connection->hub_gone &&
-        client->connection->to_client.len == 0) {
-        client_drop(client);
+    for (unsigned i = 0; i < world.options.shards; i++) {
+        struct fanout_limits *limits = &world.hub.shards[i]->fanout.limits;
+        fanout_set_sends_max(&world.hub.shards[i]->fanout, 1 + (uint32_t)sim_below(6));
+        limits->visits = 1 + (uint32_t)sim_below(8);
+        limits->take = 1 + (uint32_t)sim_below(8);
+        limits->batch_frames = 1 + (uint32_t)sim_below(6);
+        limits->batch_bytes = 400 + (uint32_t)sim_below(2000);
+        limits->arena_bytes = limits->batch_bytes * (3 + (uint32_t)sim_below(4));
     }
 }
 
-/* ---- A run ---- */
-
-static void world_step(bool *running)
+static void describe_options(void)
 {
-    step++;
-    uint64_t choice = random_below(&sim_net.random, 100);
-    if (choice < 45) {
-        uint64_t i = random_below(&sim_net.random, SHARDS);
-        running[i] = running[i] && shard_turn(hub.shards[i]);
-    } else if (choice < 55) {
-        client_step(&publishers[random_below(&sim_net.random, PUBLISHERS)], true);
-    } else if (choice < 95) {
-        client_step(&subscribers[random_below(&sim_net.random, SUBSCRIBERS)], false);
-    } else {
-        sim_net.now_ms += random_below(&sim_net.random, 20);
-    }
+    const struct world_options *o = &world.options;
+    world_trace(
+        "world: %u shards, %u publishers, %u streams, %u channels, %u messages%s%s%s%s%s%s%s"
+        "%s%s%s%s%s%s",
+        o->shards, o->publishers, o->subscribers, o->publics, o->messages,
+        o->resets ? ", resets" : "", o->memory ? ", failing allocations" : "",
+        o->accepts ? ", failing accepts" : "", o->leaps ? ", leaping clocks" : "",
+        o->crowded ? ", crowded" : "", o->kicks ? ", kicks" : "",
+        o->impatient ? ", short deadlines" : "", o->few_channels ? ", few channels" : "",
+        o->short_history ? ", short histories" : "", o->small_budgets ? ", small budgets" : "",
+        o->small_queues ? ", small queues" : "", o->slow_readers ? ", slow readers" : "",
+        o->early_drain ? ", early drain" : "");
 }
 
-static bool all_seen(void)
+/* ---- Its beginning ---- */
+
+static void shard_run(void *argument)
 {
-    for (unsigned i = 0; i < SUBSCRIBERS; i++) {
-        for (unsigned j = 0; j < event_count; j++) {
-            bool wanted = (subscribers[i].channels & 1U << events[j].channel) != 0;
-            if (wanted && events[j].id[0] != '\0' && !subscribers[i].seen[j]) {
-                return false;
-            }
-        }
+    struct shard *shard = argument;
+    while (shard_turn(shard)) {
     }
-    return true;
 }
 
-static void world_begin(void)
+static void hub_begin(void)
 {
     static char *arguments[] = {"spate", NULL};
     static char *environment[] = {NULL};
     struct config config;
     struct buffer message;
-    memset(&sim_net, 0, sizeof(sim_net));
-    memset(events, 0, sizeof(events));
-    memset(publishers, 0, sizeof(publishers));
-    memset(subscribers, 0, sizeof(subscribers));
-    random_init(&sim_net.random, seed);
-    sim_net.now_ms = 1000000;
-    sim_net.faults = true;
-    event_count = 0;
-    step = 0;
-    problem[0] = '\0';
     buffer_init(&message, 1024 * 1024);
     CHECK(config_load(&config, 1, arguments, environment, &message) == CONFIG_OK);
     uint32_t listen_count = config.listen.count;
     config.listen.count = 0;
-    config.shards = SHARDS;
-    config.connections_max = SIM_CONNECTIONS_MAX;
-    config.history_count = 1000;
-    config.log_level = LOG_LEVEL_ERROR;
-    hub_world = &sim_world;
-    CHECK(hub_init(&hub, &config, &message) == 0);
+    choose_config(&config);
+    hub_world = &simulated;
+    CHECK(hub_init(&world.hub, &config, &message) == 0);
     buffer_fini(&message);
-    hub.configs[0].listen.count = listen_count;
-    hub.listen_count = 1;
-    hub.listens[0] = (struct hub_listen){.is_local = true, .is_inherited = true};
-    for (unsigned i = 0; i < SHARDS; i++) {
-        hub.listens[0].fds[i] = -1;
-        CHECK(shard_open(hub.shards[i]) == 0);
+    world.hub.configs[0].listen.count = listen_count;
+    world.hub.listen_count = 1;
+    world.hub.listens[0] = (struct hub_listen){.is_local = true, .is_inherited = true};
+    for (unsigned i = 0; i < world.options.shards; i++) {
+        world.hub.listens[0].fds[i] = -1;
+        CHECK(shard_open(world.hub.shards[i]) == 0);
+        fiber_init(&world.fibers[i], shard_run, world.hub.shards[i]);
     }
-    for (unsigned i = 0; i < SUBSCRIBERS; i++) {
-        subscribers[i].channels = 1 + (unsigned)random_below(&sim_net.random, 7);
+    if (world.options.small_queues) {
+        world.hub.sequencer.options.feed_bytes_max = 1000 + sim_below(20000);
+        world.hub.sequencer.options.queue_bytes_max = 1000 + sim_below(20000);
+    }
+    if (world.options.small_budgets) {
+        limit_budgets();
     }
 }
 
-static void world_end(bool *running)
+static void world_begin(uint64_t seed)
 {
-    sim_net.faults = false;
-    hub_drain(&hub);
-    for (unsigned i = 0; i < SUBSCRIBERS + PUBLISHERS; i++) {
-        struct client *client = i < SUBSCRIBERS ? &subscribers[i] : &publishers[i - SUBSCRIBERS];
-        if (client->connection != NULL) {
-            client_drop(client);
-        }
-    }
-    for (unsigned i = 0; i < STEPS_MAX && (running[0] || running[1] || running[2]); i++) {
-        unsigned j = i % SHARDS;
-        running[j] = running[j] && shard_turn(hub.shards[j]);
-        sim_net.now_ms++;
-    }
-    CHECK(!running[0] && !running[1] && !running[2] && "the drain ends");
-    for (unsigned i = 0; i < SHARDS; i++) {
-        shard_close(hub.shards[i]);
-    }
-    hub_fini(&hub);
+    world.seed = seed;
+    world.phase = PHASE_RUN;
+    world.stopping = false;
+    world.stalled_until = world.stall_ms = 0;
+    world.problem[0] = '\0';
+    sim_net_reset(seed);
+    model_reset();
+    choose_options(&world.options);
+    describe_options();
+    hub_begin();
+    sim_net.accept_faults = world.options.accepts;
+    publishers_begin();
+    subscribers_begin();
 }
 
-static bool world_run(void)
+/* ---- Its steps ---- */
+
+/* Runs the shard until it yields. Only what happens there may find no memory. */
+static void shard_step(unsigned index)
 {
-    bool running[SHARDS] = {true, true, true};
-    world_begin();
-    while (problem[0] == '\0' && event_count < EVENTS && step < STEPS_MAX) {
-        world_step(running);
+    bool failing = world.options.memory && world.phase == PHASE_RUN;
+    if (failing) {
+        static const uint32_t rates[] = {0, 0, 1U << 24, 1U << 27, 1U << 30};
+        memory_inject_failures(random_next(&sim_net.random), rates[sim_below(countof(rates))]);
     }
-    sim_net.faults = false;
-    for (unsigned i = 0; problem[0] == '\0' && i < STEPS_MAX; i++) {
-        bool answered = publishers[0].connection == NULL && publishers[1].connection == NULL;
-        if (answered && all_seen()) {
-            break;
+    fiber_resume(&world.fibers[index]);
+    memory_inject_failures(0, 0);
+    model_look();
+    verify_sleepers();
+    if (sim_below(VERIFY_EVERY) == 0 && world_is_good()) {
+        verify_hub();
+    }
+}
+
+/* One shard that has something to do, if there is one. */
+static void some_shard_step(void)
+{
+    unsigned first = (unsigned)sim_below(world.options.shards);
+    for (unsigned i = 0; i < world.options.shards; i++) {
+        unsigned index = (first + i) % world.options.shards;
+        if (index == world.stalled_shard && sim_net.step < world.stalled_until) {
+            continue;
         }
-        world_step(running);
+        if (!world.fibers[index].ended && sim_loop_is_ready(index)) {
+            shard_step(index);
+            return;
+        }
     }
-    if (!all_seen()) {
-        fail("an event did not reach a subscriber");
+}
+
+static void clock_step(void)
+{
+    sim_net.now_ms += 1 + sim_below(sim_chance(10) ? 300 : 10);
+    if (world.options.stalls && sim_below(20) == 0) {
+        /* One shard has no processor for a while, and time goes on. */
+        world.stalled_shard = (unsigned)sim_below(world.options.shards);
+        world.stalled_until = sim_net.step + sim_below(600);
+        world.stall_ms = 500 + sim_below(1500);
+        world_trace("clock: shard %u stands still", world.stalled_shard);
     }
-    bool good = problem[0] == '\0';
-    if (!good) {
-        printf("seed %llu, step %llu: %s\n", (unsigned long long)seed, (unsigned long long)step,
-               problem);
-    } else if (verbose) {
-        printf("seed %llu: %llu steps\n", (unsigned long long)seed, (unsigned long long)step);
+    if (world.stall_ms > 0 && sim_chance(30)) {
+        sim_net.now_ms += world.stall_ms;
+        world.stall_ms = 0;
     }
+    if (world.options.leaps && sim_below(20) == 0) {
+        int64_t leap_ms = (int64_t)sim_below(20000) - 10000;
+        sim_net.wall_offset_ms += leap_ms;
+        model.wall_went_back |= leap_ms < 0;
+        world_trace("clock: the wall clock leaps by %lld ms", (long long)leap_ms);
+    }
+    if (world.options.leaps && sim_below(100) == 0) {
+        sim_net.now_ms += 5000;
+        world_trace("clock: five seconds are gone");
+    }
+}
+
+static void world_step(void)
+{
+    sim_net.step++;
+    uint64_t choice = sim_below(100);
+    if (choice < 45) {
+        some_shard_step();
+    } else if (choice < 60) {
+        publisher_step((unsigned)sim_below(world.options.publishers));
+    } else if (choice < 96) {
+        subscriber_step((unsigned)sim_below(world.options.subscribers));
+    } else {
+        clock_step();
+    }
+}
+
+/* Everybody has a turn, and time goes on when nobody has anything to do. */
+static void world_round(void)
+{
+    bool idle = true;
+    for (unsigned i = 0; i < world.options.shards && world_is_good(); i++) {
+        sim_net.step++;
+        if (!world.fibers[i].ended && sim_loop_is_ready(i)) {
+            shard_step(i);
+            idle = false;
+        }
+    }
+    for (unsigned i = 0; i < world.options.publishers && world_is_good(); i++) {
+        publisher_step(i);
+    }
+    for (unsigned i = 0; i < world.options.subscribers && world_is_good(); i++) {
+        subscriber_step(i);
+    }
+    sim_net.now_ms += idle ? 5 : sim_below(2);
+}
+
+static bool everything_has_come(void)
+{
+    return publishers_are_done() && subscribers_are_done();
+}
+
+static void settle(void)
+{
+    world.phase = PHASE_SETTLE;
+    sim_net.faults = sim_net.accept_faults = false;
+    world_trace("world: settles");
+    for (unsigned i = 0; world_is_good() && i < SETTLE_ROUNDS_MAX; i++) {
+        if (everything_has_come()) {
+            return;
+        }
+        world_round();
+    }
+    publishers_describe();
+    subscribers_describe();
+}
+
+/* A while of silence: every stream is kept alive. */
+static void keep_quiet(void)
+{
+    uint64_t begin_ms = sim_net.now_ms;
+    uint64_t end_ms = begin_ms + 3ULL * HEARTBEAT_SECONDS * 1000;
+    while (world_is_good() && sim_net.now_ms < end_ms) {
+        sim_net.now_ms += 50;
+        world_round();
+        subscribers_check_heartbeats(begin_ms);
+    }
+}
+
+static void drain(void)
+{
+    uint64_t end_ms = sim_net.now_ms + DRAIN_SECONDS * 1000ULL + 1000;
+    bool ended = false;
+    world.phase = PHASE_DRAIN;
+    world_trace("world: the hub is told to drain");
+    hub_drain(&world.hub);
+    while (world_is_good() && !ended) {
+        world_round();
+        if (sim_below(2000) == 0) {
+            world_trace("world: the hub is told to stop");
+            world.stopping = true;
+            hub_drain(&world.hub);
+        }
+        ended = true;
+        for (unsigned i = 0; i < world.options.shards; i++) {
+            ended &= world.fibers[i].ended;
+        }
+        if (!ended && sim_net.now_ms > end_ms) {
+            world_fail("the drain does not end");
+        }
+    }
+    if (world_is_good()) {
+        verify_empty();
+    }
+}
+
+static void world_end(void)
+{
+    subscribers_end();
+    publishers_end();
+    for (unsigned i = 0; i < world.options.shards; i++) {
+        shard_close(world.hub.shards[i]);
+    }
+    hub_fini(&world.hub);
+    sim_net_clear();
+}
+
+/* What is wrong leaves the hub in the midst of something: the program ends then. */
+static bool world_run(uint64_t seed)
+{
+    world_begin(seed);
+    while (world_is_good() && sim_net.step < world.options.steps) {
+        world_step();
+    }
+    if (!world.options.early_drain) {
+        if (world_is_good()) {
+            settle();
+        }
+        if (world_is_good()) {
+            keep_quiet();
+        }
+        publisher_probe((unsigned)sim_below(world.options.publics));
+        for (unsigned i = 0; world_is_good() && i < 50; i++) {
+            world_round();
+        }
+        publisher_probe_end();
+        if (world_is_good()) {
+            settle();
+        }
+    }
+    if (world_is_good()) {
+        verify_hub();
+    }
+    if (world_is_good()) {
+        drain();
+    }
+    if (!world_is_good()) {
+        printf("seed %llu, step %llu: %s\n", (unsigned long long)seed,
+               (unsigned long long)sim_net.step, world.problem);
+        return false;
+    }
+    world_end();
+    return true;
+}
+
+/* ---- The program ---- */
+
+static const char *program;
+
+static void say_how_to_replay(void)
+{
+    printf("replay: %s --seed %llu --verbose\n", program, (unsigned long long)world.seed);
     fflush(stdout);
-    world_end(running);
-    return good;
 }
 
 int main(int argc, char **argv)
 {
     uint64_t count = 1;
     time_t end = 0;
-    unsigned passed = 0;
-    unsigned failed = 0;
-    seed = (uint64_t)time(NULL) * 1000;
+    uint64_t seed = (uint64_t)time(NULL) * 100000;
+    program = argv[0];
     for (int i = 1; i < argc; i++) {
         bool has_value = i + 1 < argc;
         if (strcmp(argv[i], "--verbose") == 0) {
-            verbose = true;
+            world.verbose = true;
         } else if (has_value && strcmp(argv[i], "--seed") == 0) {
             seed = strtoull(argv[++i], NULL, 10);
         } else if (has_value && strcmp(argv[i], "--seeds") == 0) {
@@ -428,11 +549,25 @@ int main(int argc, char **argv)
             return 2;
         }
     }
-    printf("seeds from %llu\n", (unsigned long long)seed);
+    uint64_t first = seed;
+    printf("seeds from %llu\n", (unsigned long long)first);
     fflush(stdout);
-    for (uint64_t i = 0; end != 0 ? time(NULL) < end : i < count; i++, seed++) {
-        world_run() ? passed++ : failed++;
+    time_t told = time(NULL);
+    for (; end != 0 ? time(NULL) < end : seed - first < count; seed++) {
+        if (!world_run(seed)) {
+            say_how_to_replay();
+            printf("%llu passed, 1 failed\n", (unsigned long long)(seed - first));
+            fflush(stdout);
+            _exit(1);
+        }
+        if (time(NULL) >= told + 5) {
+            told = time(NULL);
+            printf("%llu worlds, up to seed %llu\n", (unsigned long long)(seed - first + 1),
+                   (unsigned long long)seed);
+            fflush(stdout);
+        }
     }
-    printf("%u passed, %u failed\n", passed, failed);
-    return failed > 0 || passed == 0;
+    printf("seeds to %llu\n%llu passed, 0 failed\n", (unsigned long long)seed - 1,
+           (unsigned long long)(seed - first));
+    return seed == first;
 }

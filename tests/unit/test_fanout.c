@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "core/resume.h"
 #include "tests/unit/fanout_world.h"
 
 #define HISTORY_OFF                                                                                \
@@ -615,6 +616,36 @@ static void test_resuming_where_nothing_happened(void **state)
     audience_free(world);
 }
 
+/* Somebody who is held keeps the window; histories have less. What is told gone is not sent. */
+static void test_resuming_begins_where_history_does(void **state)
+{
+    (void)state;
+    static const struct history_limits two = {2, 1 << 20, 1 << 20};
+    struct world *world = audience_new(2, &two);
+    struct shard *shard = world->shards;
+    struct peer *peer = world->peers[1];
+    struct channel_name news = name_of(0);
+    fanout_leave(&shard->fanout, &peer->subscriber, 0);
+    fanout_hold(&shard->fanout, &world->peers[0]->subscriber);
+    for (unsigned i = 0; i < 5; i++) {
+        publish_news(world, 0, 64);
+    }
+    fanout_take(&shard->fanout);
+    assert_int_equal(
+        fanout_join(&shard->fanout, &peer->subscriber, channel_names(&news, 1), FANOUT_FROM_NOW, 0),
+        SUBSCRIBE_DONE);
+    struct resume_point point =
+        resume_resolve(&world->sequencer, &peer->subscriber, RESUME_EARLIEST, 0);
+    assert_int_equal(point.first_available, 4);
+    assert_int_equal(point.position, 3);
+    fanout_release(&shard->fanout, &world->peers[0]->subscriber);
+    peer->subscriber.position = 5;
+    fanout_release(&shard->fanout, &peer->subscriber);
+    peer->next = 5;
+    world_settle(world);
+    audience_free(world);
+}
+
 /* The window cannot grow: everybody is told of the gap, those who keep up as well. */
 static void test_no_memory_for_the_window_is_a_told_gap(void **state)
 {
@@ -680,6 +711,7 @@ int main(void)
         cmocka_unit_test(test_due_events_are_not_quiet),
         cmocka_unit_test(test_a_position_from_the_future_is_now),
         cmocka_unit_test(test_resuming_where_nothing_happened),
+        cmocka_unit_test(test_resuming_begins_where_history_does),
         cmocka_unit_test(test_no_memory_for_the_window_is_a_told_gap),
         cmocka_unit_test(test_every_subscriber_gets_its_events),
         cmocka_unit_test(test_passes_over_many_turns),

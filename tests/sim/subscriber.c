@@ -1,0 +1,811 @@
+/* Clients with a stream: what they ask for, and what they must then see or be told. */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tests/sim/http.h"
+#include "tests/sim/model.h"
+#include "tests/sim/world.h"
+
+/* Where a stream asks to begin. */
+enum ask {
+    ASK_NOW,
+    ASK_AFTER,
+    ASK_EARLIEST,
+    ASK_LAST,
+    ASK_SINCE,
+    ASK_MALFORMED,
+    ASK_EPOCH,
+    ASK_FUTURE
+};
+
+static const char *const gap_reasons[] = {"expired", "malformed", "epoch", "future"};
+
+struct stream {
+    struct sim_connection *connection;
+    char request[512];
+    size_t request_len;
+    size_t request_sent;
+    struct answer answer;
+    uint64_t set; /* of sources: its channels, its name, and the broadcast */
+    int client;   /* its name, or -1 */
+    bool is_old;  /* HTTP/1.0 */
+    enum ask ask;
+    uint64_t ask_value;
+    uint64_t last_seen; /* of the last id it got, over all connections; 0: none */
+    uint64_t stalled_until;
+    bool leaving; /* it has finished sending, and waits for the hub to close */
+    /* This connection. */
+    bool joined;
+    uint64_t joined_step;
+    uint64_t cursor;         /* everything of the set after this must come, or be told */
+    bool cursor_unknown;     /* the first event says where it begins */
+    bool same_step_optional; /* what was published in the very step of joining may come or not */
+    uint64_t told;           /* up to here the client knows that there may be holes */
+    uint64_t told_least;     /* the same, if the hub knew no more than when it first spoke of it */
+    uint64_t not_before;     /* the gap event said that the next one would be this */
+    char gap[16];            /* the head announced a gap that has not come */
+    unsigned words;          /* lines of the hub's own so far */
+    struct sim_stamp stamp;  /* of the byte at hand */
+    struct sim_stamp block_stamp; /* of the first byte of the block at hand */
+    uint64_t said_ms;             /* of the last byte before the block at hand */
+    char *line;
+    size_t line_len;
+    /* The block at hand. */
+    char *data;
+    size_t data_len;
+    unsigned data_lines;
+    char id[EVENT_ID_LEN + 1];
+    char type[16];
+    int64_t retry_ms;
+};
+
+static struct stream streams[SUBSCRIBERS_MAX];
+static size_t line_max;
+
+static unsigned number_of(const struct stream *stream)
+{
+    return (unsigned)(stream - streams);
+}
+
+#define fail(stream, format, ...)                                                                  \
+    world_fail("stream %u: " format, number_of(stream) __VA_OPT__(, ) __VA_ARGS__)
+
+void subscribers_begin(void)
+{
+    line_max = world.options.data_max + 4096;
+    memset(streams, 0, sizeof(streams));
+    for (unsigned i = 0; i < world.options.subscribers; i++) {
+        struct stream *stream = &streams[i];
+        stream->line = malloc(line_max);
+        stream->data = malloc(line_max);
+        CHECK(stream->line != NULL && stream->data != NULL);
+        uint64_t channels = 1 + sim_below((1ULL << world.options.publics) - 1);
+        if (sim_chance(40)) {
+            channels = 1ULL << sim_below(world.options.publics);
+        }
+        stream->client = sim_chance(25) ? (int)sim_below(world.options.clients) : -1;
+        if (stream->client >= 0 && sim_chance(50)) {
+            channels = 0;
+        }
+        stream->set = channels | 1ULL << SOURCE_BROADCAST;
+        if (stream->client >= 0) {
+            stream->set |= 1ULL << (PUBLIC_MAX + (unsigned)stream->client);
+        }
+        stream->is_old = sim_chance(10);
+    }
+}
+
+void subscribers_end(void)
+{
+    for (unsigned i = 0; i < world.options.subscribers; i++) {
+        if (streams[i].connection != NULL) {
+            sim_abandon(streams[i].connection, true);
+            streams[i].connection = NULL;
+        }
+        free(streams[i].line);
+        free(streams[i].data);
+        streams[i].line = streams[i].data = NULL;
+    }
+}
+
+static void stream_drop(struct stream *stream, bool hard)
+{
+    sim_abandon(stream->connection, hard);
+    stream->connection = NULL;
+}
+
+/* ---- Asking ---- */
+
+static void choose_ask(struct stream *stream)
+{
+    static const enum ask asks[] = {ASK_NOW,   ASK_EARLIEST,  ASK_EARLIEST, ASK_LAST,
+                                    ASK_SINCE, ASK_MALFORMED, ASK_EPOCH,    ASK_FUTURE};
+    stream->ask =
+        stream->last_seen > 0 && sim_chance(90) ? ASK_AFTER : asks[sim_below(countof(asks))];
+    stream->ask_value = 0;
+    switch (stream->ask) {
+    case ASK_AFTER:
+        stream->ask_value = stream->last_seen;
+        break;
+    case ASK_LAST:
+        stream->ask_value = sim_below(sim_chance(50) ? 6 : 60);
+        break;
+    case ASK_SINCE:
+        stream->ask_value = world_wall_ms() - sim_below(20000);
+        break;
+    case ASK_FUTURE:
+        stream->ask_value = model.sequence + 5000 + sim_below(1000000);
+        break;
+    case ASK_NOW:
+    case ASK_EARLIEST:
+    case ASK_MALFORMED:
+    case ASK_EPOCH:
+        break;
+    }
+}
+
+static void write_id(const struct stream *stream, char text[64])
+{
+    switch (stream->ask) {
+    case ASK_AFTER:
+    case ASK_FUTURE:
+        model_id(text, stream->ask_value);
+        break;
+    case ASK_EARLIEST:
+        snprintf(text, 64, "earliest");
+        break;
+    case ASK_MALFORMED:
+        snprintf(text, 64, "no-such-id");
+        break;
+    case ASK_EPOCH:
+        event_id_write(text, world.hub.epoch ^ 1, 1 + sim_below(100));
+        text[EVENT_ID_LEN] = '\0';
+        break;
+    case ASK_NOW:
+    case ASK_LAST:
+    case ASK_SINCE:
+        snprintf(text, 64, "%s", sim_chance(50) && stream->ask == ASK_NOW ? "latest" : "");
+        break;
+    }
+}
+
+static void write_request(struct stream *stream)
+{
+    char target[256] = "";
+    char id[64];
+    unsigned channels = (unsigned)(stream->set & ((1ULL << PUBLIC_MAX) - 1));
+    write_id(stream, id);
+    char *end = target + sizeof(target);
+    char *at = target;
+    if (channels == 0) {
+        at += snprintf(at, (size_t)(end - at), "/stream/k%d?", stream->client);
+    } else if ((channels & (channels - 1)) == 0 && sim_chance(50)) {
+        at += snprintf(at, (size_t)(end - at), "/sse/c%d?", __builtin_ctz(channels));
+    } else {
+        at += snprintf(at, (size_t)(end - at), "/sse?");
+        for (unsigned i = 0; i < PUBLIC_MAX; i++) {
+            if ((channels >> i & 1) != 0) {
+                at += snprintf(at, (size_t)(end - at), "%s=c%u&",
+                               sim_chance(80) ? "channel" : "canal", i);
+            }
+        }
+    }
+    if (channels != 0 && stream->client >= 0) {
+        at += snprintf(at, (size_t)(end - at), "client=k%d&", stream->client);
+    }
+    if (stream->ask == ASK_LAST) {
+        at += snprintf(at, (size_t)(end - at), "history=%u&", (unsigned)stream->ask_value);
+    } else if (stream->ask == ASK_SINCE) {
+        at +=
+            snprintf(at, (size_t)(end - at), "since=%llu&", (unsigned long long)stream->ask_value);
+    }
+    bool in_query = id[0] != '\0' && sim_chance(30);
+    if (in_query) {
+        snprintf(at, (size_t)(end - at), "last_event_id=%s", id);
+    }
+    stream->request_len = (size_t)snprintf(
+        stream->request, sizeof(stream->request),
+        "GET %s HTTP/1.%d\r\nHost: localhost\r\n%s%s%s%s\r\n", target, stream->is_old ? 0 : 1,
+        sim_chance(70) ? "Accept: text/event-stream\r\n" : "",
+        id[0] != '\0' && !in_query ? "Last-Event-ID: " : "", id[0] != '\0' && !in_query ? id : "",
+        id[0] != '\0' && !in_query ? "\r\n" : "");
+    world_trace("stream %u: GET %s id %s", number_of(stream), target, id);
+}
+
+static void stream_begin(struct stream *stream)
+{
+    static const size_t capacities[] = {100, 300, 1000, 4000, 20000, 300000};
+    unsigned loop = (unsigned)sim_below(world.options.shards);
+    size_t capacity = capacities[sim_below(world.options.big_pipes ? 6 : 4)];
+    stream->connection = sim_connect(loop, capacity);
+    if (stream->connection == NULL) {
+        return;
+    }
+    choose_ask(stream);
+    write_request(stream);
+    world_trace("stream %u: connects to shard %u, %zu bytes fit", number_of(stream), loop,
+                capacity);
+    answer_begin(&stream->answer, false, stream->is_old);
+    stream->request_sent = stream->line_len = stream->data_len = 0;
+    stream->joined = stream->leaving = stream->cursor_unknown = stream->same_step_optional = false;
+    stream->cursor = stream->told = stream->not_before = 0;
+    stream->gap[0] = stream->id[0] = stream->type[0] = '\0';
+    stream->words = stream->data_lines = 0;
+    stream->retry_ms = -1;
+    stream->said_ms = 0;
+}
+
+/* ---- Where it begins ---- */
+
+static uint64_t sequence_before(uint64_t step)
+{
+    uint64_t sequence = model.sequence;
+    while (sequence > 0 && model.events[sequence].step >= step) {
+        sequence--;
+    }
+    return sequence;
+}
+
+/* The position from which `count` retained events follow. */
+static uint64_t cursor_of_last(uint64_t set, uint64_t count, uint64_t step)
+{
+    for (uint64_t i = model.sequence; i > 0; i--) {
+        const struct event *event = &model.events[i];
+        if (set_has(set, event->source) && event->step <= step && event_is_retained(event, step) &&
+            count-- == 0) {
+            return i;
+        }
+    }
+    return 0;
+}
+
+static uint64_t cursor_of_time(uint64_t set, uint64_t wall_ms, uint64_t step)
+{
+    for (uint64_t i = 1; i <= model.sequence; i++) {
+        const struct event *event = &model.events[i];
+        if (set_has(set, event->source) && event->step <= step && event_is_retained(event, step) &&
+            event->wall_ms >= wall_ms) {
+            return i - 1;
+        }
+    }
+    return sequence_before(step);
+}
+
+static void stream_join(struct stream *stream)
+{
+    uint64_t step = stream->stamp.since;
+    bool changed = model_was_changed(stream->set, step);
+    uint64_t evicted = model_evicted(stream->set, step);
+    bool has_gap = answer_field(&stream->answer, "Spate-Gap", stream->gap, sizeof(stream->gap));
+    stream->joined = true;
+    stream->joined_step = step;
+    stream->told = evicted;
+    stream->told_least = model_evicted(stream->set, step - 1);
+    switch (stream->ask) {
+    case ASK_NOW:
+        stream->cursor = sequence_before(step);
+        stream->same_step_optional = true;
+        stream->told = stream->told_least = 0;
+        break;
+    case ASK_AFTER:
+        stream->cursor = stream->ask_value;
+        stream->told = stream->told_least = 0;
+        break;
+    case ASK_LAST:
+        stream->cursor_unknown = changed;
+        stream->cursor = changed ? 0 : cursor_of_last(stream->set, stream->ask_value, step);
+        break;
+    case ASK_SINCE:
+        stream->cursor_unknown = changed || model.wall_went_back;
+        stream->cursor =
+            stream->cursor_unknown ? 0 : cursor_of_time(stream->set, stream->ask_value, step);
+        break;
+    case ASK_EARLIEST:
+    case ASK_MALFORMED:
+    case ASK_EPOCH:
+    case ASK_FUTURE:
+        break;
+    }
+    const char *expected = "";
+    if (stream->ask == ASK_AFTER) {
+        expected = evicted > stream->ask_value ? "expired" : "";
+    } else if (stream->ask >= ASK_MALFORMED) {
+        expected = gap_reasons[1 + stream->ask - ASK_MALFORMED];
+    }
+    bool excused = stream->ask == ASK_AFTER &&
+                   (changed || (has_gap && world.hub.sequencer.forgotten_sequence > 0));
+    if (strcmp(expected, stream->gap) != 0 && !excused) {
+        fail(stream, "the head says gap '%s' where '%s' is true (everything up to event %llu gone)",
+             stream->gap, expected, (unsigned long long)evicted);
+    }
+    world_trace("stream %u: joined, gap '%s'", number_of(stream), stream->gap);
+}
+
+static void stream_head(struct stream *stream)
+{
+    char value[64] = "";
+    bool is_stream = answer_field(&stream->answer, "Content-Type", value, sizeof(value)) &&
+                     strcmp(value, "text/event-stream") == 0;
+    bool refused = stream->answer.status != 200 ||
+                   (answer_field(&stream->answer, "Cache-Control", value, sizeof(value)) &&
+                    strcmp(value, "no-store") == 0);
+    if (refused) {
+        bool late =
+            stream->answer.status == 408 && (world.options.impatient || world.options.leaps);
+        bool full =
+            (stream->answer.status == 200 || stream->answer.status == 503) && world_may_refuse();
+        if (!late && !full) {
+            fail(stream, "refused with %d", stream->answer.status);
+        }
+        return;
+    }
+    if (!is_stream) {
+        fail(stream, "not an event stream: %s", value);
+        return;
+    }
+    stream_join(stream);
+}
+
+/* ---- What comes ---- */
+
+/* Everything of the set between the cursor and `upto` was left out: that must be right. */
+static void check_holes(struct stream *stream, uint64_t upto, uint64_t step)
+{
+    for (uint64_t i = stream->cursor + 1; i <= upto && !stream->cursor_unknown; i++) {
+        const struct event *event = &model.events[i];
+        if (!set_has(stream->set, event->source) ||
+            (stream->same_step_optional && event->step == stream->joined_step)) {
+            continue;
+        }
+        if (event_is_retained(event, step)) {
+            fail(stream, "event %llu of %s is left out", (unsigned long long)i,
+                 source_text(event->source));
+        } else if (i > stream->told) {
+            fail(stream, "event %llu of %s is gone, and nothing was said", (unsigned long long)i,
+                 source_text(event->source));
+        }
+    }
+}
+
+static void stream_move(struct stream *stream, uint64_t sequence)
+{
+    stream->cursor = sequence;
+    stream->cursor_unknown = false;
+}
+
+/* The data as a reader puts it together: every kind of line end is one. */
+static bool data_is(const struct stream *stream, const char *expected)
+{
+    size_t at = 0;
+    for (const char *c = expected; *c != '\0'; c++) {
+        char wanted = *c;
+        if (*c == '\r') {
+            wanted = '\n';
+            c += c[1] == '\n' ? 1 : 0;
+        }
+        if (at >= stream->data_len || stream->data[at++] != wanted) {
+            return false;
+        }
+    }
+    return at == stream->data_len;
+}
+
+static void stream_event(struct stream *stream)
+{
+    uint64_t sequence = model_parse_id(stream->id);
+    if (sequence == 0 || sequence > model.sequence) {
+        fail(stream, "an id that nobody was given: %s", stream->id);
+        return;
+    }
+    const struct event *event = &model.events[sequence];
+    if (!set_has(stream->set, event->source)) {
+        fail(stream, "event %llu is of another channel", (unsigned long long)sequence);
+        return;
+    }
+    const struct message *message = &model.messages[event->message];
+    world_trace("stream %u: event %llu, message %u of %s", number_of(stream),
+                (unsigned long long)sequence, event->message, source_text(event->source));
+    if (!data_is(stream, message->data) || strcmp(stream->type, message->type) != 0 ||
+        stream->retry_ms != message->retry_ms) {
+        fail(stream, "event %llu is not what was published: type '%s', retry %lld, %.60s",
+             (unsigned long long)sequence, stream->type, (long long)stream->retry_ms, stream->data);
+    }
+    if (stream->gap[0] != '\0') {
+        fail(stream, "an event came before the gap that the head announced");
+    }
+    if (sequence <= stream->cursor && !stream->cursor_unknown) {
+        fail(stream, "event %llu came after %llu", (unsigned long long)sequence,
+             (unsigned long long)stream->cursor);
+    }
+    if (sequence < stream->not_before) {
+        fail(stream, "event %llu came though the gap said that it was gone",
+             (unsigned long long)sequence);
+    }
+    check_holes(stream, sequence - 1, stream->block_stamp.step);
+    stream_move(stream, sequence);
+    stream->not_before = 0;
+    stream->last_seen = sequence;
+}
+
+/* An id without data: the client is here, whatever lies before. */
+static void stream_place(struct stream *stream)
+{
+    uint64_t place = model_parse_id(stream->id);
+    if (place > model.sequence || (place < stream->cursor && !stream->cursor_unknown)) {
+        fail(stream, "the place %s at event %llu", stream->id, (unsigned long long)stream->cursor);
+        return;
+    }
+    if (stream->gap[0] != '\0') {
+        fail(stream, "a place before the gap was told");
+    }
+    check_holes(stream, place, stream->block_stamp.step);
+    stream_move(stream, place);
+    stream->same_step_optional = false;
+    stream->last_seen = place > 0 ? place : stream->last_seen;
+}
+
+/* `first` is what the gap event calls the first event that is left; 0: it says there is none. */
+static void check_first_available(struct stream *stream, uint64_t requested, uint64_t first)
+{
+    uint64_t from = stream->block_stamp.since;
+    uint64_t upto = stream->block_stamp.step;
+    if (first > 0 && (first > model.sequence || first <= requested ||
+                      !set_has(stream->set, model.events[first].source))) {
+        fail(stream, "a gap to event %llu, which is not of this stream", (unsigned long long)first);
+        return;
+    }
+    for (uint64_t i = requested + 1; i <= model.sequence && i != first; i++) {
+        const struct event *event = &model.events[i];
+        if (set_has(stream->set, event->source) && event_is_retained(event, upto) &&
+            event->step < from) {
+            fail(stream, "a gap to event %llu, but event %llu is there", (unsigned long long)first,
+                 (unsigned long long)i);
+            return;
+        }
+    }
+    stream->not_before = first;
+}
+
+static void gap_expired(struct stream *stream, uint64_t requested, uint64_t first)
+{
+    uint64_t step = stream->block_stamp.step;
+    uint64_t evicted = model_evicted(stream->set, step);
+    bool initial = stream->gap[0] != '\0';
+    if (requested > model.sequence || (initial && requested != stream->ask_value) ||
+        (requested < stream->cursor && !stream->cursor_unknown)) {
+        fail(stream, "a gap after event %llu, at event %llu", (unsigned long long)requested,
+             (unsigned long long)stream->cursor);
+    }
+    if (evicted <= max_u64(requested, initial ? 0 : stream->told_least) &&
+        world.hub.sequencer.forgotten_sequence == 0) {
+        fail(stream, "a gap after event %llu, but nothing is missing",
+             (unsigned long long)requested);
+    }
+    check_holes(stream, requested, step);
+    stream_move(stream, max_u64(stream->cursor, requested));
+    stream->told = max_u64(stream->told, evicted);
+    /* Of the step itself nobody can tell whether it came before or after. */
+    stream->told_least =
+        model_evicted(stream->set, (initial ? stream->joined_step : stream->block_stamp.since) - 1);
+    check_first_available(stream, requested, first);
+}
+
+static void stream_gap(struct stream *stream)
+{
+    json_error_t error;
+    const char *reason = NULL;
+    const char *requested = NULL;
+    json_t *first = NULL;
+    json_t *document = json_loads(stream->data, JSON_REJECT_DUPLICATES, &error);
+    if (document == NULL || json_unpack(document, "{s:s,s:s,s:o!}", "reason", &reason, "requested",
+                                        &requested, "first_available", &first) != 0) {
+        fail(stream, "a gap event that says %s", stream->data);
+        json_decref(document);
+        return;
+    }
+    world_trace("stream %u: %s id %s", number_of(stream), stream->data, stream->id);
+    uint64_t available = json_is_string(first) ? model_parse_id(json_string_value(first)) : 0;
+    if ((available == 0) != json_is_null(first)) {
+        fail(stream, "a gap event that says %s", stream->data);
+    } else if (stream->gap[0] != '\0' && strcmp(stream->gap, reason) != 0) {
+        fail(stream, "the head said gap '%s', the event '%s'", stream->gap, reason);
+    } else if (strcmp(reason, "expired") == 0) {
+        gap_expired(stream, model_parse_id(requested), available);
+    } else if (stream->gap[0] == '\0') {
+        fail(stream, "a gap '%s' in the midst of it", reason);
+    } else {
+        check_first_available(stream, 0, available);
+    }
+    stream->gap[0] = '\0';
+    uint64_t position = stream->id[0] == '\0' ? 0 : model_parse_id(stream->id);
+    if ((stream->id[0] != '\0') != (available == 0)) {
+        fail(stream, "a gap event with an id and something available, or without both");
+    } else if (stream->id[0] != '\0') {
+        if (position > model.sequence || (position < stream->cursor && stream->ask == ASK_AFTER)) {
+            fail(stream, "a gap event moves the client to event %llu",
+                 (unsigned long long)position);
+        }
+        check_holes(stream, position, stream->block_stamp.step);
+        stream_move(stream, max_u64(position, stream->cursor));
+        stream->last_seen = position > 0 ? position : stream->last_seen;
+    }
+    json_decref(document);
+}
+
+static void stream_comment(struct stream *stream, const char *line)
+{
+    if (stream->words == 0 && strcmp(line, ": spate") != 0) {
+        fail(stream, "the stream begins with %.40s", line);
+    } else if (stream->words > 0 && strcmp(line, ":") != 0) {
+        fail(stream, "a comment: %.40s", line);
+    } else if (stream->words > 0) {
+        uint64_t least_ms = (uint64_t)world.hub.config->heartbeat_seconds * 1000;
+        world_trace("stream %u: heartbeat", number_of(stream));
+        if (stream->stamp.ms - stream->said_ms < least_ms) {
+            fail(stream, "a heartbeat %llu ms after the last word",
+                 (unsigned long long)(stream->stamp.ms - stream->said_ms));
+        }
+    }
+    stream->words++;
+}
+
+static void stream_block(struct stream *stream)
+{
+    bool is_gap = strcmp(stream->type, "spate.gap") == 0;
+    stream->data[stream->data_len] = '\0';
+    if (is_gap) {
+        stream_gap(stream);
+    } else if (stream->data_lines > 0) {
+        stream_event(stream);
+    } else {
+        if (stream->id[0] != '\0') {
+            stream_place(stream);
+        }
+        uint64_t mean_ms = world.hub.config->retry_ms;
+        uint64_t retry_ms = (uint64_t)stream->retry_ms;
+        if (stream->retry_ms >= 0 && (retry_ms < mean_ms / 2 || retry_ms > mean_ms / 2 + mean_ms)) {
+            fail(stream, "retry: %llu", (unsigned long long)retry_ms);
+        }
+    }
+    stream->data_len = 0;
+    stream->data_lines = 0;
+    stream->id[0] = stream->type[0] = '\0';
+    stream->retry_ms = -1;
+    stream->said_ms = stream->stamp.ms;
+}
+
+static void stream_line(struct stream *stream, const char *line)
+{
+    if (line[0] == '\0') {
+        stream_block(stream);
+    } else if (line[0] == ':') {
+        stream_comment(stream, line);
+    } else if (strncmp(line, "data: ", 6) == 0) {
+        size_t len = strlen(line + 6);
+        if (stream->data_lines++ > 0) {
+            stream->data[stream->data_len++] = '\n';
+        }
+        if (stream->data_len + len + 2 < line_max) {
+            memcpy(stream->data + stream->data_len, line + 6, len);
+            stream->data_len += len;
+        } else {
+            fail(stream, "endless data");
+        }
+    } else if (strncmp(line, "id: ", 4) == 0 && strlen(line + 4) < sizeof(stream->id) &&
+               stream->id[0] == '\0') {
+        snprintf(stream->id, sizeof(stream->id), "%s", line + 4);
+    } else if (strncmp(line, "event: ", 7) == 0 && strlen(line + 7) < sizeof(stream->type)) {
+        snprintf(stream->type, sizeof(stream->type), "%s", line + 7);
+    } else if (strncmp(line, "retry: ", 7) == 0 && line[7] != '\0' &&
+               strspn(line + 7, "0123456789") == strlen(line + 7)) {
+        stream->retry_ms = (int64_t)strtoull(line + 7, NULL, 10);
+    } else {
+        fail(stream, "a strange line: %.60s", line);
+    }
+}
+
+/* Whether the stream is between two blocks. */
+static bool stream_is_between(const struct stream *stream)
+{
+    return stream->line_len == 0 && stream->id[0] == '\0' && stream->data_lines == 0 &&
+           stream->type[0] == '\0' && stream->retry_ms < 0;
+}
+
+static void stream_body_byte(struct stream *stream, char c)
+{
+    if (!stream->joined) {
+        return; /* of a refusal */
+    }
+    if (stream_is_between(stream)) {
+        stream->block_stamp = stream->stamp;
+    }
+    if (c == '\n') {
+        stream->line[stream->line_len] = '\0';
+        stream->line_len = 0;
+        stream_line(stream, stream->line);
+    } else if (c == '\r' || c == '\0' || stream->line_len + 1 >= line_max) {
+        fail(stream, "a byte %d in the stream, or an endless line", c);
+    } else {
+        stream->line[stream->line_len++] = c;
+    }
+}
+
+static void stream_byte(struct stream *stream, char c)
+{
+    switch (answer_byte(&stream->answer, c)) {
+    case ANSWER_NOTHING:
+    case ANSWER_FINISHED:
+        break;
+    case ANSWER_HEAD_READ:
+        stream_head(stream);
+        break;
+    case ANSWER_BODY_BYTE:
+        stream_body_byte(stream, c);
+        break;
+    case ANSWER_PIECE_END:
+        if (!stream_is_between(stream)) {
+            fail(stream, "a chunk ends inside a block");
+        }
+        break;
+    case ANSWER_BAD:
+        fail(stream, "%s", stream->answer.problem);
+        break;
+    }
+}
+
+/* The hub has closed. */
+static void stream_ended(struct stream *stream)
+{
+    const struct sim_connection *connection = stream->connection;
+    bool in_order = stream->answer.state == ANSWER_DONE ||
+                    (stream->answer.state == ANSWER_UNTIL_CLOSE && stream_is_between(stream));
+    bool refused = stream->answer.status != 0 && !stream->joined;
+    world_trace("stream %u: ended%s", number_of(stream), in_order ? " in order" : "");
+    if (world.phase == PHASE_DRAIN) {
+        if (stream->joined && !in_order && !connection->was_cut && !world_may_close() &&
+            !stream->leaving && !world.stopping) {
+            fail(stream, "the stream was cut off by the drain");
+        }
+    } else if (!stream->leaving && !world_may_close() && !refused) {
+        fail(stream, "the hub closed the connection");
+    }
+    stream_drop(stream, false);
+}
+
+static void stream_read(struct stream *stream)
+{
+    char bytes[4096];
+    for (unsigned i = 0; i < 8 && world_is_good(); i++) {
+        size_t len = sim_read(stream->connection, bytes, sizeof(bytes), &stream->stamp);
+        for (size_t j = 0; j < len && world_is_good(); j++) {
+            stream_byte(stream, bytes[j]);
+        }
+        if (len == 0) {
+            return;
+        }
+    }
+}
+
+/* Vanishing, and pausing. */
+static bool stream_misbehaves(struct stream *stream)
+{
+    if (world.options.slow_readers && sim_below(100) == 0) {
+        stream->stalled_until = sim_net.step + sim_below(20ULL * world.options.subscribers + 3000);
+        world_trace("stream %u: reads nothing for a while", number_of(stream));
+    }
+    if (!world.options.resets || sim_below(world.options.fickle ? 40 : 250) != 0) {
+        return false;
+    }
+    if (stream->joined && sim_chance(30)) {
+        world_trace("stream %u: finishes sending", number_of(stream));
+        sim_finish(stream->connection);
+        stream->leaving = true;
+        return false;
+    }
+    world_trace("stream %u: drops the connection", number_of(stream));
+    stream_drop(stream, sim_chance(70));
+    return true;
+}
+
+void subscriber_step(unsigned index)
+{
+    struct stream *stream = &streams[index];
+    bool calm = world.phase != PHASE_RUN;
+    if (stream->connection == NULL) {
+        if (world.phase != PHASE_DRAIN) {
+            stream_begin(stream);
+        }
+        return;
+    }
+    if (!calm && stream->stalled_until > sim_net.step) {
+        return;
+    }
+    if (!calm && stream_misbehaves(stream)) {
+        return;
+    }
+    if (stream->request_sent < stream->request_len) {
+        stream->request_sent +=
+            sim_write(stream->connection, stream->request + stream->request_sent,
+                      stream->request_len - stream->request_sent);
+    }
+    stream_read(stream);
+    if (stream->answer.state == ANSWER_DONE && !stream->joined && world_is_good()) {
+        stream_drop(stream, false); /* refused: another time */
+    } else if (world_is_good() && sim_is_at_end(stream->connection)) {
+        stream_ended(stream);
+    }
+}
+
+/* ---- At the end ---- */
+
+/* What the stream still has to get; 0: nothing. */
+static uint64_t stream_lacks(const struct stream *stream)
+{
+    for (uint64_t i = stream->cursor + 1; i <= model.sequence; i++) {
+        const struct event *event = &model.events[i];
+        bool optional = (stream->same_step_optional && event->step == stream->joined_step) ||
+                        (stream->cursor_unknown && event->step <= stream->joined_step);
+        if (set_has(stream->set, event->source) && !optional &&
+            (event_is_retained(event, sim_net.step) || i > stream->told)) {
+            return i;
+        }
+    }
+    return 0;
+}
+
+static bool stream_is_done(const struct stream *stream)
+{
+    if (!stream->joined && (world.options.crowded || world.options.few_channels)) {
+        return true; /* there may be no room for it */
+    }
+    return stream->connection != NULL && stream->joined && !stream->leaving &&
+           stream->gap[0] == '\0' && stream_lacks(stream) == 0;
+}
+
+bool subscribers_are_done(void)
+{
+    for (unsigned i = 0; i < world.options.subscribers; i++) {
+        if (!stream_is_done(&streams[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void subscribers_describe(void)
+{
+    for (unsigned i = 0; i < world.options.subscribers; i++) {
+        const struct stream *stream = &streams[i];
+        if (!stream_is_done(stream)) {
+            fail(stream, "it waits: %s, %s, event %llu, lacks event %llu",
+                 stream->connection == NULL ? "not connected" : "connected",
+                 stream->joined ? "joined" : "without an answer",
+                 (unsigned long long)stream->cursor, (unsigned long long)stream_lacks(stream));
+            return;
+        }
+    }
+}
+
+void subscribers_check_heartbeats(uint64_t since_ms)
+{
+    uint64_t interval_ms = (uint64_t)world.hub.config->heartbeat_seconds * 1000;
+    for (unsigned i = 0; i < world.options.subscribers; i++) {
+        const struct sim_connection *connection = streams[i].connection;
+        if (connection != NULL && streams[i].joined && !streams[i].leaving &&
+            sim_net.now_ms - max_u64(connection->last_said_ms, since_ms) > interval_ms * 2) {
+            fail(&streams[i], "no word for %llu ms",
+                 (unsigned long long)(sim_net.now_ms - connection->last_said_ms));
+        }
+    }
+}
+
+unsigned subscribers_named(unsigned client)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < world.options.subscribers; i++) {
+        count +=
+            streams[i].connection != NULL && streams[i].joined && streams[i].client == (int)client;
+    }
+    return count;
+}

@@ -1,0 +1,307 @@
+/* Looks into the hub: what must hold between any two turns, whoever did what. */
+#include "hub/errand.h"
+#include "hub/shard.h"
+#include "tests/sim/model.h"
+#include "tests/sim/world.h"
+
+/* ---- Subscribers ---- */
+
+static bool is_up_to_date(const struct fanout *fanout, struct subscriber *subscriber)
+{
+    const struct membership *memberships = subscriber_memberships(subscriber);
+    for (unsigned i = 0; i < subscriber->channel_count; i++) {
+        if (subscriber->position < memberships[i].feed->head) {
+            return false;
+        }
+    }
+    return subscriber->position >= fanout->broadcast->head && subscriber->partial == NULL;
+}
+
+/* A pass of one of its feeds will come by. */
+static bool is_awaited(const struct fanout *fanout, struct subscriber *subscriber)
+{
+    const struct membership *memberships = subscriber_memberships(subscriber);
+    for (unsigned i = 0; i < subscriber->channel_count; i++) {
+        if (subscriber->position < memberships[i].feed->head &&
+            list_is_linked(&memberships[i].feed->dirty)) {
+            return true;
+        }
+    }
+    return subscriber->position < fanout->broadcast->head &&
+           list_is_linked(&fanout->broadcast->dirty);
+}
+
+static void verify_membership(const struct shard *shard, struct subscriber *subscriber)
+{
+    const struct membership *memberships = subscriber_memberships(subscriber);
+    for (unsigned i = 0; i <= subscriber->channel_count; i++) {
+        bool last = i == subscriber->channel_count;
+        const struct feed *feed = last ? shard->fanout.broadcast : memberships[i].feed;
+        uint32_t index = last ? subscriber->broadcast_index : memberships[i].index;
+        if (index >= feed->member_count || feed->members[index] != subscriber) {
+            world_fail("shard %u: a subscriber is not where it thinks it is", shard->shard_index);
+        } else if ((subscriber->flags & SUBSCRIBER_BEHIND) == 0 &&
+                   subscriber->position < feed->passed) {
+            world_fail("shard %u: a subscriber that keeps up was passed over at event %llu of %llu",
+                       shard->shard_index, (unsigned long long)subscriber->position,
+                       (unsigned long long)feed->passed);
+        }
+    }
+}
+
+static void verify_subscriber(struct shard *shard, struct connection *connection)
+{
+    struct subscriber *subscriber = &connection->subscriber;
+    bool held = (subscriber->flags & SUBSCRIBER_HELD) != 0;
+    bool blocked = (subscriber->flags & SUBSCRIBER_BLOCKED) != 0;
+    bool behind = (subscriber->flags & SUBSCRIBER_BEHIND) != 0;
+    bool watched = io_stream_has(&connection->stream, IO_STREAM_WATCHING);
+    verify_membership(shard, subscriber);
+    if (held && connection->outbox == NULL) {
+        world_fail("shard %u: a subscriber is held for nothing", shard->shard_index);
+    }
+    if (blocked && !watched) {
+        world_fail("shard %u: a blocked subscriber is not watched", shard->shard_index);
+    }
+    if (!held && !blocked && !list_is_linked(&subscriber->ready) &&
+        (behind ||
+         (!is_up_to_date(&shard->fanout, subscriber) && !is_awaited(&shard->fanout, subscriber)))) {
+        world_fail("shard %u: a subscriber at event %llu is forgotten", shard->shard_index,
+                   (unsigned long long)subscriber->position);
+    }
+    if (subscriber->partial != NULL &&
+        subscriber->partial_sent >= frame_view(subscriber->partial, subscriber->view).len) {
+        world_fail("shard %u: a part of an event is all of it", shard->shard_index);
+    }
+    if (subscriber->partial != NULL && !behind) {
+        world_fail("shard %u: a subscriber inside an event counts as up to date",
+                   shard->shard_index);
+    }
+}
+
+/* ---- Connections ---- */
+
+struct counts {
+    uint64_t connections;
+    uint64_t streams;
+    uint64_t subscribers;
+    uint64_t refused;
+};
+
+static void verify_connection(struct shard *shard, struct connection *connection,
+                              struct counts *counts)
+{
+    bool streaming = connection->state == CONNECTION_STREAMING;
+    bool joined = subscriber_is_joined(&connection->subscriber);
+    counts->connections++;
+    if (connection->state == CONNECTION_CLOSED) {
+        if (joined || connection->outbox != NULL || connection->exchange != NULL) {
+            world_fail("shard %u: a closed connection holds something", shard->shard_index);
+        }
+        return;
+    }
+    counts->streams += streaming;
+    counts->subscribers += joined;
+    counts->refused += (connection->flags & CONNECTION_REFUSED) != 0;
+    if (streaming != joined) {
+        world_fail("shard %u: a stream without a subscriber, or the reverse", shard->shard_index);
+    } else if (joined) {
+        verify_subscriber(shard, connection);
+    }
+    if (connection->outbox != NULL && !list_is_linked(&connection->outbox->link) &&
+        shard->control_send_count == 0 && !io_stream_has(&connection->stream, IO_STREAM_WATCHING)) {
+        world_fail("shard %u: an outbox is forgotten", shard->shard_index);
+    }
+    if (!list_is_linked(&connection->timer.link)) {
+        world_fail("shard %u: a connection without a timer", shard->shard_index);
+    }
+    if (connection->state == CONNECTION_WAITING && connection->errand == NULL &&
+        shard->control_send_count == 0 && connection->outbox == NULL) {
+        world_fail("shard %u: a connection waits for nothing", shard->shard_index);
+    }
+}
+
+static uint64_t verify_connections(struct shard *shard)
+{
+    struct counts counts = {0};
+    for (uint32_t i = 0; i < shard->slab_count; i++) {
+        for (uint32_t j = 0; j < SHARD_SLAB_COUNT; j++) {
+            if (shard->slabs[i][j].state != CONNECTION_FREE) {
+                verify_connection(shard, &shard->slabs[i][j], &counts);
+            }
+        }
+    }
+    if (counts.connections != shard->stats.connections || counts.streams != shard->stats.streams ||
+        counts.streams != shard->clients.count || counts.refused != shard->refused_count) {
+        world_fail("shard %u counts %llu connections, %llu streams, %llu clients, %u refused; "
+                   "there are %llu, %llu and %llu",
+                   shard->shard_index, (unsigned long long)shard->stats.connections,
+                   (unsigned long long)shard->stats.streams,
+                   (unsigned long long)shard->clients.count, shard->refused_count,
+                   (unsigned long long)counts.connections, (unsigned long long)counts.streams,
+                   (unsigned long long)counts.refused);
+    }
+    return counts.subscribers;
+}
+
+/* ---- Feeds ---- */
+
+/* Every event of the channel between base and head is in the window. */
+static void verify_window(unsigned source, const struct feed *feed)
+{
+    unsigned count = 0;
+    for (unsigned i = model.source_counts[source]; i > 0; i--) {
+        uint64_t sequence = model.sources[source][i - 1];
+        if (sequence <= feed->base) {
+            break;
+        }
+        count += sequence <= feed->head;
+    }
+    if (count != feed->window.count) {
+        world_fail("shard %u has %u events of %s between %llu and %llu, and there were %u",
+                   feed->shard, feed->window.count, source_text(source),
+                   (unsigned long long)feed->base, (unsigned long long)feed->head, count);
+    }
+}
+
+/* What is under way, from what lies where. */
+static void verify_credit(unsigned source, const struct shard *shard, const struct feed *feed)
+{
+    const struct queue *queue = &shard->queue;
+    uint64_t bytes = 0;
+    for (uint64_t i = queue->popped; i < queue->pushed; i++) {
+        const struct queue_slot *slot = &queue->slots[i & queue->mask];
+        bytes += slot->entry.feed == feed ? frame_size(slot->entry.frame) : 0;
+    }
+    for (uint32_t i = 0; i < feed->window.count; i++) {
+        const struct feed_entry *entry = feed_entry_at(feed, i);
+        bytes += entry->sequence > feed->passed ? frame_size(entry->frame) : 0;
+    }
+    if (feed->pushed_bytes - feed->released_bytes != bytes) {
+        world_fail("shard %u: %llu bytes of %s are under way, it counts %llu", feed->shard,
+                   (unsigned long long)bytes, source_text(source),
+                   (unsigned long long)(feed->pushed_bytes - feed->released_bytes));
+    }
+}
+
+static uint64_t verify_feed(unsigned source, const struct shard *shard, const struct feed *feed)
+{
+    uint32_t behind = 0;
+    feed_verify(feed);
+    for (uint32_t i = 0; i < feed->member_count; i++) {
+        behind += (feed->members[i]->flags & SUBSCRIBER_BEHIND) != 0;
+    }
+    if (behind != feed->behind_count) {
+        world_fail("shard %u: %u members of %s are behind, it counts %u", feed->shard, behind,
+                   source_text(source), feed->behind_count);
+    }
+    if (feed->member_count == 0 && source != SOURCE_BROADCAST && !list_is_linked(&feed->idle)) {
+        world_fail("shard %u: nobody needs the feed of %s, and nobody knows", feed->shard,
+                   source_text(source));
+    }
+    if (feed->window.count > 0 && feed->passed >= feed->head && feed->behind_count == 0 &&
+        !list_is_linked(&feed->dirty)) {
+        world_fail("shard %u: the window of %s is kept for nobody", feed->shard,
+                   source_text(source));
+    }
+    verify_window(source, feed);
+    verify_credit(source, shard, feed);
+    return feed->member_count;
+}
+
+static void verify_source(unsigned source, uint64_t *history_bytes)
+{
+    const struct channel *channel = source_channel(source);
+    uint64_t members = 0;
+    unsigned feeds = 0;
+    if (channel == NULL) {
+        return;
+    }
+    for (unsigned i = 0; i < world.hub.shard_count; i++) {
+        if (channel->feeds[i] != NULL) {
+            feeds++;
+            members += verify_feed(source, world.hub.shards[i], channel->feeds[i]);
+        }
+    }
+    if (feeds != channel->feed_count || channel->reserved != 0 ||
+        (source != SOURCE_BROADCAST && members != channel->subscribers)) {
+        world_fail("%s counts %u feeds and %llu subscribers, there are %u and %llu; %u reserved",
+                   source_text(source), channel->feed_count,
+                   (unsigned long long)channel->subscribers, feeds, (unsigned long long)members,
+                   channel->reserved);
+    }
+    *history_bytes += channel->history.bytes;
+}
+
+void verify_hub(void)
+{
+    const struct hub *hub = &world.hub;
+    uint64_t subscribers = 0;
+    uint64_t connections = 0;
+    uint64_t history_bytes = 0;
+    for (unsigned i = 0; i < hub->shard_count && world_is_good(); i++) {
+        subscribers += verify_connections(hub->shards[i]);
+        connections += hub->shards[i]->stats.connections;
+    }
+    for (unsigned i = 0; i < SOURCE_COUNT && world_is_good(); i++) {
+        verify_source(i, &history_bytes);
+    }
+    if (!world_is_good()) {
+        return;
+    }
+    if (connections != hub->connection_count || subscribers != hub->sequencer.subscribers) {
+        world_fail("the hub counts %u connections and %llu subscribers, there are %llu and %llu",
+                   hub->connection_count, (unsigned long long)hub->sequencer.subscribers,
+                   (unsigned long long)connections, (unsigned long long)subscribers);
+    }
+    if (history_bytes != hub->sequencer.history_bytes ||
+        history_bytes > hub->sequencer.options.history_total_bytes_max) {
+        world_fail("the histories hold %llu bytes, the hub counts %llu of %llu",
+                   (unsigned long long)history_bytes,
+                   (unsigned long long)hub->sequencer.history_bytes,
+                   (unsigned long long)hub->sequencer.options.history_total_bytes_max);
+    }
+}
+
+void verify_sleepers(void)
+{
+    for (unsigned i = 0; i < world.hub.shard_count; i++) {
+        const struct shard *shard = world.hub.shards[i];
+        const struct queue *queue = &shard->queue;
+        if (world.fibers[i].ended || !sim_net.loops[i].asleep) {
+            continue;
+        }
+        const char *what = NULL;
+        if (queue->tail != queue->popped) {
+            what = "its queue";
+        } else if (!mailbox_is_empty(&shard->mailbox)) {
+            what = "its mailbox";
+        } else if (hub_is_draining(&world.hub) != shard->draining) {
+            what = "an order to drain";
+        } else if (!list_is_empty(&shard->fanout.dirty) || !list_is_empty(&shard->fanout.ready) ||
+                   !list_is_empty(&shard->fanout.passed)) {
+            what = "its fan-out";
+        } else if (!list_is_empty(&shard->outgoing)) {
+            what = "its outboxes";
+        }
+        if (what != NULL && !sim_loop_is_woken(i)) {
+            world_fail("shard %u sleeps over %s", i, what);
+        }
+    }
+}
+
+void verify_empty(void)
+{
+    const struct hub *hub = &world.hub;
+    for (unsigned i = 0; i < hub->shard_count; i++) {
+        const struct shard *shard = hub->shards[i];
+        if (shard->stats.connections != 0 || !list_is_empty(&shard->waiting) ||
+            !list_is_empty(&shard->outgoing)) {
+            world_fail("shard %u is not empty at the end", i);
+        }
+    }
+    if (hub->sequencer.subscribers != 0 || hub->connection_count != 0) {
+        world_fail("the hub is not empty at the end: %llu subscribers, %u connections",
+                   (unsigned long long)hub->sequencer.subscribers, hub->connection_count);
+    }
+}

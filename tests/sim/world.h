@@ -1,0 +1,130 @@
+/*
+ * One world: a hub on a simulated network, its clients, and what the seed made of them.
+ *
+ *   spate_sim.c   makes worlds, says whose turn it is, ends them
+ *   model.c       what was published, and what each channel retains of it
+ *   http.c        reads answers byte by byte, strictly
+ *   publisher.c   clients that publish, ask and delete
+ *   subscriber.c  clients with a stream: they know what they must see, and what must be told
+ *   verify.c      looks into the hub itself: what must hold between any two turns
+ *
+ * Each of them reports the first thing that is wrong by world_fail.
+ */
+#ifndef SPATE_TESTS_SIM_WORLD_H
+#define SPATE_TESTS_SIM_WORLD_H
+
+#include "hub/hub.h"
+#include "tests/sim/fiber.h"
+#include "tests/sim/io_simulated.h"
+
+/* Where an event can be published to: public channels, named clients, everybody. */
+enum {
+    PUBLIC_MAX = 6,
+    CLIENTS_MAX = 4,
+    SOURCE_BROADCAST = PUBLIC_MAX + CLIENTS_MAX,
+    SOURCE_COUNT,
+    SHARDS_MAX = 4,
+    PUBLISHERS_MAX = 6,
+    SUBSCRIBERS_MAX = 400,
+};
+
+/* What kind of world it is. */
+struct world_options {
+    unsigned shards;
+    unsigned publishers;
+    unsigned subscribers;
+    unsigned publics;
+    unsigned clients;
+    unsigned messages; /* to be published */
+    uint64_t data_max;
+    unsigned steps;
+    bool resets;        /* clients vanish */
+    bool memory;        /* allocations fail */
+    bool accepts;       /* so do accepts */
+    bool leaps;         /* the wall clock leaps, forward and back; the other one forward */
+    bool crowded;       /* fewer connections than clients */
+    bool kicks;         /* clients and channels are deleted */
+    bool short_history; /* channels retain little */
+    bool small_budgets; /* of the fan-out */
+    bool small_queues;
+    bool impatient; /* short deadlines for requests */
+    bool slow_readers;
+    bool few_channels; /* the hub may not have as many as are asked for */
+    bool big_pipes;
+    bool stalls;      /* of a shard, while time goes on */
+    bool fickle;      /* clients that vanish all the time */
+    bool early_drain; /* the hub is told to stop in the midst of it */
+};
+
+enum world_phase { PHASE_RUN, PHASE_SETTLE, PHASE_DRAIN };
+
+struct world {
+    struct hub hub;
+    struct world_options options;
+    struct fiber fibers[SHARDS_MAX];
+    uint64_t seed;
+    enum world_phase phase;
+    bool verbose;
+    bool stopping;
+    unsigned stalled_shard; /* it does not run before that step */
+    uint64_t stalled_until;
+    uint64_t stall_ms; /* time that is about to pass */
+    char problem[400];
+};
+
+extern struct world world;
+
+/* Remembers the first problem of this world. */
+void world_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* With --verbose: one line of the replay. */
+void world_trace(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static inline bool world_is_good(void)
+{
+    return world.problem[0] == '\0';
+}
+/* True if a connection may be closed by the hub for no fault of the client. */
+bool world_may_close(void);
+/* True if the hub may refuse with 503. */
+bool world_may_refuse(void);
+
+uint64_t world_wall_ms(void);
+
+/* ---- Sources ---- */
+
+struct channel_name source_name(unsigned source);
+const char *source_text(unsigned source);
+struct channel *source_channel(unsigned source); /* NULL while the hub has none */
+
+/* ---- Checks of the hub itself ---- */
+
+/* What must hold while every shard is between two turns. */
+void verify_hub(void);
+/* A shard that sleeps must have nothing to do. */
+void verify_sleepers(void);
+/* Nobody is connected any more, and everything has been delivered. */
+void verify_empty(void);
+
+/* ---- Publishers ---- */
+
+void publishers_begin(void);
+void publisher_step(unsigned index);
+bool publishers_are_done(void);
+void publishers_describe(void);
+void publishers_end(void);
+/* From now on each publishes only to `source`, and nothing may be refused. */
+void publisher_probe(unsigned source);
+void publisher_probe_end(void);
+
+/* ---- Subscribers ---- */
+
+void subscribers_begin(void);
+void subscriber_step(unsigned index);
+bool subscribers_are_done(void);
+void subscribers_describe(void);
+/* After `since_ms` no stream may be without a word for long. */
+void subscribers_check_heartbeats(uint64_t since_ms);
+void subscribers_end(void);
+/* Whether some stream is called this client, as far as the streams know. */
+unsigned subscribers_named(unsigned client);
+
+#endif

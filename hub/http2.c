@@ -133,9 +133,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
         if (stream != NULL) {
             http2_request_head_done(http2, stream, end);
         }
-        http2_request_forget(http2);
     } else if (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) {
-        http2_request_forget(http2);
         if (stream != NULL && end) {
             http2_request_done(stream);
         }
@@ -422,8 +420,12 @@ void http2_body_freed(struct connection *stream, size_t len)
     http2->body_bytes -= len;
 }
 
-static void http2_reset(struct http2 *http2, int32_t stream_id, uint32_t error)
+/* Unless both sides have ended it. */
+static void stream_reset(struct http2 *http2, int32_t stream_id, uint32_t error)
 {
+    if (nghttp2_session_get_stream_local_close(http2->session, stream_id) < 0) {
+        return;
+    }
     http2->resets[http2->reset_count++ % HTTP2_RESETS_KEPT] = stream_id;
     if (nghttp2_submit_rst_stream(http2->session, NGHTTP2_FLAG_NONE, stream_id, error) != 0) {
         http2->broken = true;
@@ -436,15 +438,13 @@ void http2_stream_closed(struct connection *stream, bool was_streaming)
     struct shard *shard = stream->shard;
     if (stream->stream_id != 0 && !http2->closing) {
         bool complete = (stream->flags & CONNECTION_COMPLETE) != 0;
-        /* From here on on_stream_close has nothing to close. */
+        /* Its end may close it at once, and on_stream_close would close it a second time. */
         (void)nghttp2_session_set_stream_user_data(http2->session, stream->stream_id, NULL);
         if (was_streaming && !complete && !http2->inside && !http2->broken) {
             /* Not a reset: that would make the client forget what it has not read. */
             complete = stream_send(http2, stream, span_make(NULL, 0), true);
         }
-        if (nghttp2_session_find_stream(http2->session, stream->stream_id) != NULL) {
-            http2_reset(http2, stream->stream_id, complete ? NGHTTP2_NO_ERROR : NGHTTP2_CANCEL);
-        }
+        stream_reset(http2, stream->stream_id, complete ? NGHTTP2_NO_ERROR : NGHTTP2_CANCEL);
         http2_mark(http2);
     }
     list_remove(&stream->address.stream);
@@ -675,6 +675,15 @@ static size_t input_piece(struct http2 *http2, struct span input)
     return len;
 }
 
+/* The frame that the input is behind, if it is behind a whole one, was the last of a head. */
+static bool head_is_over(const struct http2 *http2)
+{
+    uint8_t type = http2->frame_head[3];
+    return http2->payload_left == 0 && http2->frame_head_len == 0 &&
+           (type == NGHTTP2_HEADERS || type == NGHTTP2_CONTINUATION) &&
+           (http2->frame_head[4] & NGHTTP2_FLAG_END_HEADERS) != 0;
+}
+
 void http2_received(struct connection *connection, struct span bytes)
 {
     struct http2 *http2 = http2_of(connection);
@@ -689,6 +698,9 @@ void http2_received(struct connection *connection, struct span bytes)
         size_t len = input_piece(http2, bytes);
         used = nghttp2_session_mem_recv(http2->session, (const uint8_t *)bytes.bytes, len);
         bytes = span_make(bytes.bytes + len, bytes.len - len);
+        if (head_is_over(http2)) {
+            http2_request_forget(http2); /* nghttp2 does not tell of all that it refuses */
+        }
     }
     http2->inside = false;
     if (used < 0) {
@@ -701,6 +713,10 @@ void http2_received(struct connection *connection, struct span bytes)
         http2->broken |= nghttp2_is_fatal((int)used) && used != NGHTTP2_ERR_BAD_CLIENT_MAGIC &&
                          used != NGHTTP2_ERR_FLOODED;
         http2_end(http2, error);
+    }
+    if (!http2->broken) {
+        /* What nghttp2 resets by itself closes here: never inside http2_take, amid a visit. */
+        http2_send(http2);
     }
 }
 
@@ -725,7 +741,10 @@ void http2_pump(struct http2 *http2)
     }
     http2_send(http2); /* heads before bodies */
     streams_flush(http2);
-    if (shard->draining && http2->stream_count == 0 && !http2->broken) {
+    /* One that was refused has its answer; there may be room when the client comes back. */
+    bool is_over = shard->draining ||
+                   ((connection->flags & CONNECTION_REFUSED) != 0 && connection->requests > 0);
+    if (is_over && http2->stream_count == 0 && !http2->broken) {
         http2_end(http2, NGHTTP2_NO_ERROR);
     }
     http2_send(http2);

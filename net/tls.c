@@ -23,6 +23,7 @@ struct tls {
     struct span input;
     struct buffer *sealed;
     uint32_t control_bytes; /* since application data last came */
+    bool established;       /* for good; OpenSSL says no again amid a KeyUpdate and after errors */
 };
 
 /* ---- The BIO ---------------------------------------------------------------------------------
@@ -151,6 +152,7 @@ enum tls_outcome tls_open(struct tls *tls, struct span bytes, struct buffer *pla
     while (tls_read(tls, plain, &outcome)) {
     }
     ERR_clear_error();
+    tls->established |= SSL_is_init_finished(tls->ssl) == 1;
     tls->input = span_make(NULL, 0);
     tls->sealed = NULL;
     if (sealed->failed || tls->control_bytes > limit) {
@@ -184,7 +186,7 @@ void tls_end(struct tls *tls, struct buffer *sealed)
 
 bool tls_is_established(const struct tls *tls)
 {
-    return SSL_is_init_finished(tls->ssl) == 1;
+    return tls->established;
 }
 
 bool tls_is_resumed(const struct tls *tls)

@@ -254,6 +254,72 @@ test('a stream is ended in the middle of an event that its window has room for',
         assert.match(bare.dataOf(1).toString().slice(-100), /^x+$/);
     });
 
+/* Streams of one channel, one event ahead of what their windows admit. */
+async function openStalled(hub, channel) {
+    const settings = Buffer.concat([Buffer.from([0, 4]), u32(200)]);
+    const bare = await Bare.open(hub, { settings });
+    const streams = Array.from({ length: 100 }, (_, i) => 2 * i + 1);
+    bare.send(frame(WINDOW_UPDATE, 0, 0, u32(1000000)));
+    streams.forEach((stream) => bare.get(stream, `/sse/${channel}`));
+    await bare.when('the streams',
+        () => streams.every((stream) => /retry: /.test(bare.dataOf(stream))));
+    await hub.publish(channel, 'x'.repeat(500000));
+    await bare.when('full windows',
+        () => streams.every((stream) => bare.dataOf(stream).length === 200));
+    /* WINDOW_UPDATE for each of them. */
+    const update = (by) => bare.send(Buffer.concat(
+        streams.map((stream) => frame(WINDOW_UPDATE, 0, stream, u32(by)))));
+    return { bare, streams, update };
+}
+
+test('a stream is ended while the socket is full and its window is not', { hub: {} },
+    async ({ hub }) => {
+        const settings = Buffer.concat([Buffer.from([0, 4]), u32(0x7fffffff)]);
+        const bare = await Bare.open(hub, { settings });
+        bare.send(frame(WINDOW_UPDATE, 0, 0, u32(0x7fffffff - 65535)));
+        bare.get(1, '/sse/full?client=slow');
+        await bare.when('the stream', () => /retry: /.test(bare.dataOf(1)));
+        bare.wire.socket.pause();
+        for (let i = 0; i < 20; i++) {
+            await hub.publish('full', 'x'.repeat(900000));
+        }
+        assert.equal((await hub.request('DELETE', '/clients/slow')).status, 200);
+        bare.wire.socket.resume();
+        await bare.when('the end of the stream',
+            () => bare.of(DATA, 1).some((one) => (one.flags & END_STREAM) !== 0));
+        assert.equal(bare.of(RST_STREAM, 1).length, 0);
+        bare.get(3, '/health');
+        await bare.when('an answer beside it', () => bare.of(HEADERS, 3).length === 1);
+        bare.wire.destroy();
+    });
+
+test('streams that break a rule while events go out to them', { hub: {} }, async ({ hub }) => {
+    for (let round = 0; round < 5; round++) {
+        const { bare, update } = await openStalled(hub, `rule-${round}`);
+        /* Room for a byte, and then, for those who have not used it yet, more than there can be. */
+        update(1);
+        await new Promise((resolve) => setImmediate(resolve));
+        update(0x7fffffff);
+        bare.send(frame(PING, 0, 0, Buffer.alloc(8)));
+        await bare.when('the answer to PING', () => bare.wire.ended || bare.of(PING).length > 0);
+        assert.equal(bare.wire.ended, false, 'the connection ended with them');
+        await answered(hub);
+        bare.wire.destroy();
+    }
+});
+
+test('draining while streams are stalled', { hub: null }, async ({ start }) => {
+    const hub = await start({ args: ['--drain-seconds', '1'] });
+    const { bare, streams, update } = await openStalled(hub, 'stalled');
+    hub.process.kill('SIGTERM');
+    const trickle = setInterval(() => update(3), 1);
+    await bare.when('the end', () => bare.wire.ended, 20).finally(() => clearInterval(trickle));
+    for (const stream of streams) {
+        assert.doesNotMatch(bare.dataOf(stream).toString(), /x[^x]/, 'words amid an event');
+    }
+    await hub.ended();
+});
+
 test('Node: one paused stream among fifty', { hub: { h2: true }, seconds: 120 },
     async ({ hub }) => {
         const streams = await Promise.all(Array.from({ length: 50 },
@@ -379,6 +445,20 @@ test('a connection that asks for nothing is ended', { hub: { args: ['--header-se
         await bare.when('the end', () => bare.wire.ended);
     });
 
+test('a connection beyond the limit is refused and ended',
+    { hub: { tls: true, args: ['--connections-per-address-max', '1'] } }, async ({ hub }) => {
+        const first = await Bare.open(hub);
+        first.get(1, '/health');
+        await first.when('an answer', () => first.of(HEADERS, 1).length === 1);
+        const refused = await Bare.open(hub);
+        refused.get(1, '/health');
+        assert.equal(await refused.goaway(), constants.NGHTTP2_NO_ERROR);
+        assert.equal(refused.of(HEADERS, 1).length, 1);
+        await refused.when('the end', () => refused.wire.ended);
+        assert.equal(first.wire.ended, false);
+        first.wire.destroy();
+    });
+
 test('an idle connection is ended', { hub: { args: ['--keepalive-seconds', '1'] } },
     async ({ hub }) => {
         const bare = await Bare.open(hub);
@@ -397,6 +477,23 @@ test('a head whose end does not come ends its connection',
         assert.equal(await bare.goaway(), constants.NGHTTP2_ENHANCE_YOUR_CALM);
         await bare.when('the end', () => bare.wire.ended);
     });
+
+test('a head that is refused is over', { hub: { args: ['--header-seconds', '1'] } }, async ({ hub }) => {
+    const bare = await Bare.open(hub);
+    bare.get(1, '/sse/refused');
+    await bare.when('the stream', () => /retry: /.test(bare.dataOf(1)));
+    const upperCase = Buffer.concat([getBlock('/health'), Buffer.from([0, 1, 0x58, 1, 0x79])]);
+    bare.send(frame(HEADERS, END_STREAM | END_HEADERS, 3, upperCase));
+    await bare.when('the reset', () => bare.of(RST_STREAM, 3).length === 1);
+    /* Two silent ones, one after the other, are ended for their heads; this one is not. */
+    for (let i = 0; i < 2; i++) {
+        const silent = await Bare.open(hub);
+        await silent.when('the end', () => silent.wire.ended, 20);
+    }
+    assert.equal(bare.wire.ended, false);
+    assert.equal(bare.of(GOAWAY).length, 0);
+    bare.wire.destroy();
+});
 
 test('frames on streams that are over', async ({ hub }) => {
     for (const type of [HEADERS, DATA]) {

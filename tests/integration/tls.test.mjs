@@ -1,13 +1,14 @@
 /* TLS: handshakes good and bad, certificates that change, tickets, and who may publish with one. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { X509Certificate, createHash } from 'node:crypto';
+import { X509Certificate, createCipheriv, createHash, createHmac } from 'node:crypto';
 import { once } from 'node:events';
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import https from 'node:https';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
+import { Duplex } from 'node:stream';
 import tls from 'node:tls';
 import { EventSource } from 'eventsource';
 import { test } from './harness.mjs';
@@ -115,6 +116,86 @@ test('a handshake that does not go on is ended', { hub: { tls: true, args: ['--h
         await within('the ends', Promise.all([once(silent, 'close'), once(half, 'close')]));
         await until('both counted', async () => (await hub.stats()).tls_handshake_timeouts === 2);
     });
+
+/*
+ * A TLS 1.3 client whose records can also be made by hand: `record` seals bytes as the next one of that
+ * type, `updateKey` goes on to the next key (RFC 8446, 5.2, 7.2 and 7.3).
+ */
+async function openBare(hub, options) {
+    const raw = net.connect(hub.port, '127.0.0.1').setNoDelay();
+    let secret = null;
+    let sent = -1; /* records; the first with these keys is Finished's successor */
+    const pipe = new Duplex({
+        read() {},
+        write(bytes, encoding, done) {
+            for (let at = 0; sent >= 0 && at < bytes.length; at += 5 + bytes.readUInt16BE(at + 3)) {
+                sent++;
+            }
+            raw.write(bytes, done);
+        },
+        final: (done) => raw.end(done),
+    });
+    raw.on('data', (bytes) => pipe.push(bytes)).on('close', () => pipe.destroy());
+    raw.on('error', () => {});
+    const socket = tls.connect({ socket: pipe, rejectUnauthorized: false, minVersion: 'TLSv1.3',
+        ciphers: 'TLS_AES_128_GCM_SHA256', ...options });
+    socket.on('error', () => {});
+    socket.on('keylog', (line) => {
+        const [name, , hex] = line.toString().trim().split(' ');
+        secret = name === 'CLIENT_TRAFFIC_SECRET_0' ? Buffer.from(hex, 'hex') : secret;
+    });
+    await within('the handshake', once(socket, 'secureConnect'));
+    await new Promise((resolve) => setImmediate(resolve)); /* Finished is out */
+    sent = 0;
+    const derive = (label, len) => createHmac('sha256', secret).update(Buffer.concat([
+        Buffer.from([0, len, 6 + label.length]), Buffer.from(`tls13 ${label}`), Buffer.from([0, 1]),
+    ])).digest().subarray(0, len);
+    socket.updateKey = () => {
+        secret = derive('traffic upd', 32);
+        sent = 0;
+    };
+    socket.received = () => raw.bytesRead;
+    socket.record = (type, bytes) => {
+        const nonce = Buffer.from(derive('iv', 12));
+        nonce.writeUInt32BE((nonce.readUInt32BE(8) ^ sent++) >>> 0, 8);
+        const head = Buffer.from([0x17, 3, 3, 0, bytes.length + 1 + 16]);
+        const cipher = createCipheriv('aes-128-gcm', derive('key', 16), nonce).setAAD(head);
+        raw.write(Buffer.concat([head, cipher.update(Buffer.concat([bytes, Buffer.from([type])])),
+            cipher.final(), cipher.getAuthTag()]));
+    };
+    return socket;
+}
+
+test('a KeyUpdate in two records', { hub: { tls: true } }, async ({ hub }) => {
+    for (const whole of [true, false]) {
+        const socket = await openBare(hub, { ALPNProtocols: ['h2'] });
+        const path = '/sse/update';
+        let text = Buffer.alloc(0);
+        socket.on('data', (bytes) => (text = Buffer.concat([text, bytes])));
+        socket.write(Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
+            Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]),
+            Buffer.from([0, 0, path.length + 9, 1, 5, 0, 0, 0, 1, 0x82, 0x87, 4, path.length]),
+            Buffer.from(path), Buffer.from([1, 3]), Buffer.from('hub')]));
+        await until('the stream', () => /retry: /.test(text));
+        const settings = text.length;
+        socket.record(22, Buffer.from([24, 0, 0, 1]));
+        if (whole) {
+            await hub.get('/health'); /* so that they come apart */
+            socket.record(22, Buffer.from([0]));
+            socket.updateKey();
+            const before = socket.received();
+            socket.record(23, Buffer.from([0, 0, 8, 6, 0, 0, 0, 0, 0, ...Array(8).fill(7)]));
+            await until('the answer to PING', () => socket.received() > before);
+        }
+        await until('the event, or the end', async () => {
+            await hub.publish('update', 'after it');
+            return /after it/.test(text.subarray(settings)) || socket.destroyed;
+        });
+        assert.ok(!whole || /after it/.test(text.subarray(settings)), 'a stream that goes on');
+        socket.destroy();
+    }
+    assert.equal((await hub.get('/health')).status, 200);
+});
 
 test('renegotiation is refused', async ({ hub }) => {
     const socket = await handshake(hub, { maxVersion: 'TLSv1.2' });

@@ -56,11 +56,11 @@ export class Report {
     }
 }
 
-async function runOne(entry, shared) {
+async function runOne(entry, shared, defaults) {
     const own = [];
     const deferred = [];
     const start = async (options) => {
-        const hub = await Hub.start(options);
+        const hub = await Hub.start({ ...defaults, ...options });
         own.push(hub);
         return hub;
     };
@@ -95,7 +95,8 @@ export async function runFile(url, title, only, report) {
     for (const entry of entries) {
         const name = `${title}: ${entry.name}`;
         const begin = Date.now();
-        const error = await runOne(entry, shared);
+        /* What a file speaks, all of its hubs speak. */
+        const error = await runOne(entry, shared, { tls: module.hubOptions?.tls });
         if (error === null) {
             report.pass(name, ` (${Date.now() - begin} ms)`);
         } else if (error instanceof Skip) {

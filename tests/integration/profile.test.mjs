@@ -129,11 +129,12 @@ test('sleeping is no work', { hub: SHARDS }, async ({ hub }) => {
         const now = await profile(hub);
         return sum(now.shards[0].phases_ns) - sum(before.shards[0].phases_ns) > 2e9 && now;
     }, 30);
-    for (let i = 0; i < 2; i++) {
+    /* One shard is kept busy by our asking; the other has nothing to do but sleep. */
+    const waits = [0, 1].map((i) => {
         const passed = sum(later.shards[i].phases_ns) - sum(before.shards[i].phases_ns);
-        const waited = later.shards[i].phases_ns.wait - before.shards[i].phases_ns.wait;
-        assert.ok(waited > 0.3 * passed, `shard ${i} waited ${waited} of ${passed}`);
-    }
+        return (later.shards[i].phases_ns.wait - before.shards[i].phases_ns.wait) / passed;
+    });
+    assert.ok(Math.max(...waits) > 0.8, `the shards slept ${waits} of the time`);
     /* No turn of this idle hub took anything like its sleeps. */
     assert.ok(later.of.turn.p50 < 50e6, `${later.of.turn.p50}`);
 });

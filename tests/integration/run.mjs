@@ -15,6 +15,7 @@ const { values } = parseArgs({
         io: { type: 'string', default: 'auto' },
         wrapper: { type: 'string', default: '' },
         only: { type: 'string', default: '' },
+        without: { type: 'string', default: '' }, /* files, with commas between */
         slow: { type: 'string', default: '1' },
         big: { type: 'boolean', default: false },
         tls: { type: 'boolean', default: false },
@@ -38,7 +39,9 @@ configure({
 
 const report = new Report();
 const folder = path.resolve(values.folder);
-const files = readdirSync(folder).filter((name) => name.endsWith('.test.mjs')).sort();
+const without = values.without.split(',').map((name) => `${name}.test.mjs`);
+const files = readdirSync(folder).filter((name) => name.endsWith('.test.mjs') && !without.includes(name))
+    .sort();
 for (const file of files) {
     await runFile(path.join(folder, file), file.replace('.test.mjs', ''), values.only, report);
 }

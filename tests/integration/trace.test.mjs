@@ -80,3 +80,52 @@ for (const script of scripts) {
         stream.close();
     });
 }
+
+/* As `perf script` prints them. */
+const SAMPLES = `
+shard-0  4242 [001]   100.000001:    2004008 cpu-clock:ppp:
+	ffffffff81000010 tcp_sendmsg+0x10 ([kernel.kallsyms])
+	    55d0c0ffee00 io_turn+0x20 (/usr/bin/spate)
+	    55d0c0ffee10 shard_turn+0x1 (/usr/bin/spate)
+
+shard-0  4242 [001]   100.002001:    2004008 cpu-clock:ppp:
+	    55d0c0ffee20 fanout_run+0x2f (/usr/bin/spate)
+	    55d0c0ffee10 shard_turn+0x1 (/usr/bin/spate)
+
+spate <main>  4241 [000]   100.003001:    2004008 cpu-clock:ppp:
+	    55d0c0ffee30 main+0x2f (/usr/bin/spate)
+
+`;
+
+function flamegraph(input) {
+    return spawnSync('node', [`${folder}flamegraph.mjs`, 'a <title>'], { input, encoding: 'utf8' });
+}
+
+test('a flame graph has the share of every frame', { hub: null }, async () => {
+    const { stdout, status } = flamegraph(SAMPLES);
+    assert.equal(status, 0);
+    const shares = Object.fromEntries([...stdout
+        .matchAll(/<title>([^<]*): (\d+) samples, ([\d.]+) %<\/title>/g)]
+        .map(([, name, samples, share]) => [name, [Number(samples), share]]));
+    assert.deepEqual(shares, {
+        all: [3, '100.00'],
+        'shard-0': [2, '66.67'],
+        shard_turn: [2, '66.67'],
+        io_turn: [1, '33.33'],
+        tcp_sendmsg: [1, '33.33'],
+        fanout_run: [1, '33.33'],
+        'spate &#60;main&#62;': [1, '33.33'],
+        main: [1, '33.33'],
+    });
+    assert.match(stdout, /a &#60;title&#62; \(3 samples\)/);
+});
+
+test('a flame graph is drawn from folded stacks too, and from nothing it is not', { hub: null },
+    async () => {
+        const { stdout } = flamegraph('a;b;c 3\na;b 1\n');
+        assert.match(stdout, /<title>b: 4 samples, 100.00 %<\/title>/);
+        assert.match(stdout, /<title>c: 3 samples, 75.00 %<\/title>/);
+        const nothing = flamegraph('');
+        assert.equal(nothing.status, 1);
+        assert.match(nothing.stderr, /no stacks/);
+    });

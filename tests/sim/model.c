@@ -109,8 +109,10 @@ static unsigned source_of(struct channel_name name)
 /* The message whose data is in a frame, by its number. */
 static struct message *message_in(struct frame *frame)
 {
-    struct span text = frame_view(frame, FRAME_RAW);
-    const char *mark = memchr(text.bytes, '~', text.len);
+    /* Behind the id, whose place is not written yet: it holds whatever was there in memory. */
+    size_t begin = frame->id_offset + EVENT_ID_LEN;
+    const char *text = frame_text(frame) + begin;
+    const char *mark = memchr(text, '~', frame->text_len - begin);
     if (mark == NULL) {
         return NULL;
     }

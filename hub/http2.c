@@ -239,30 +239,6 @@ void http2_stream_closed(struct connection *stream, bool was_streaming)
 /* ---- The connection ---------------------------------------------------------------------------
  */
 
-static void *http2_malloc(size_t size, void *context)
-{
-    (void)context;
-    return memory_alloc(size);
-}
-
-static void http2_release(void *block, void *context)
-{
-    (void)context;
-    memory_free(block);
-}
-
-static void *http2_calloc(size_t count, size_t size, void *context)
-{
-    (void)context;
-    return memory_calloc(count, size);
-}
-
-static void *http2_realloc(void *block, size_t size, void *context)
-{
-    (void)context;
-    return memory_realloc(block, size);
-}
-
 /* Made once for the process. */
 static nghttp2_session_callbacks *http2_callbacks;
 static nghttp2_option *http2_options;
@@ -312,14 +288,11 @@ static int http2_say_settings(struct http2 *http2)
 static int http2_make_session(struct http2 *http2)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    static nghttp2_mem memory = {NULL, http2_malloc, http2_release, http2_calloc, http2_realloc};
     CHECK(pthread_once(&once, http2_make_callbacks) == 0);
-    if (http2_callbacks == NULL ||
-        nghttp2_session_server_new3(&http2->session, http2_callbacks, http2, http2_options,
-                                    &memory) != 0) {
-        return -ENOMEM;
-    }
-    return http2_say_settings(http2);
+    bool made = http2_callbacks != NULL &&
+                http2_memory_session_new(&http2->connection->shard->http2_memory, &http2->session,
+                                         http2_callbacks, http2, http2_options) == 0;
+    return made ? http2_say_settings(http2) : -ENOMEM;
 }
 
 static uint64_t http2_timer_ms(const struct connection *connection)

@@ -81,6 +81,8 @@ struct http2 {
     uint32_t payload_left;
     uint8_t frame_head_len;
     uint8_t frame_head[HTTP2_FRAME_HEAD_LEN];
+    uint8_t dependency_len; /* of a PRIORITY frame: what has come of the stream that it names */
+    uint32_t dependency;
     int32_t last_stream_id;     /* the newest that was opened, ... */
     int32_t framed_stream_id;   /* ... when what streams had to say was last framed, ... */
     int32_t answered_stream_id; /* ... and when that had gone out */

@@ -47,11 +47,12 @@ static void charge_reset(struct http2 *http2, int32_t stream_id, const struct co
     }
 }
 
-/* What it has become of a stream that the peer has not reset. */
 void http2_charge_end(struct http2 *http2, const struct connection *stream, uint32_t error)
 {
     if (error != NGHTTP2_NO_ERROR && stream->stream_id != http2->reset_stream_id) {
-        http2_charge(http2, HTTP2_CHARGE_INVALID); /* nghttp2 has, because of its frames */
+        /* nghttp2 has reset it, because of its frames. */
+        http2->resets[http2->reset_count++ % HTTP2_RESETS_KEPT] = stream->stream_id;
+        http2_charge(http2, HTTP2_CHARGE_INVALID);
     }
 }
 
@@ -161,13 +162,42 @@ static void closed_stream_frame(struct http2 *http2, uint8_t type, int32_t strea
     }
 }
 
+static int32_t frame_stream_id(const struct http2 *http2)
+{
+    const uint8_t *head = http2->frame_head;
+    return (int32_t)((uint32_t)(head[5] & 0x7f) << 24 | (uint32_t)head[6] << 16 |
+                     (uint32_t)head[7] << 8 | head[8]);
+}
+
+/* Priorities are not read, but a stream that depends on itself is an error (RFC 7540, 5.3.1). */
+static void priority_read(struct http2 *http2, struct span payload)
+{
+    if (http2->frame_head[3] != NGHTTP2_PRIORITY || http2->dependency_len == 4) {
+        return;
+    }
+    for (size_t i = 0; i < payload.len && http2->dependency_len < 4; i++) {
+        http2->dependency = http2->dependency << 8 | (uint8_t)payload.bytes[i];
+        http2->dependency_len++;
+    }
+    int32_t stream_id = frame_stream_id(http2);
+    if (http2->dependency_len < 4 || (http2->dependency & 0x7fffffff) != (uint32_t)stream_id) {
+        return;
+    }
+    if (http2_stream(http2, stream_id) == NULL) {
+        http2_end(http2, NGHTTP2_PROTOCOL_ERROR);
+    } else {
+        http2->broken |= nghttp2_submit_rst_stream(http2->session, NGHTTP2_FLAG_NONE, stream_id,
+                                                   NGHTTP2_PROTOCOL_ERROR) != 0;
+    }
+}
+
 /* Looks at the head of a frame before nghttp2 does. */
 static void frame_begins(struct http2 *http2)
 {
     const uint8_t *head = http2->frame_head;
     uint8_t type = head[3];
-    int32_t stream_id = (int32_t)((uint32_t)(head[5] & 0x7f) << 24 | (uint32_t)head[6] << 16 |
-                                  (uint32_t)head[7] << 8 | head[8]);
+    int32_t stream_id = frame_stream_id(http2);
+    http2->dependency_len = 0;
     http2->payload_left = (uint32_t)head[0] << 16 | (uint32_t)head[1] << 8 | head[2];
     if (type == NGHTTP2_PRIORITY || type > NGHTTP2_CONTINUATION) {
         http2_charge(http2, 1);
@@ -188,6 +218,9 @@ static size_t input_piece(struct http2 *http2, struct span input)
     uint32_t *left = http2->preface_left > 0 ? &http2->preface_left : &http2->payload_left;
     if (*left > 0) {
         size_t len = min_size(*left, input.len);
+        if (left == &http2->payload_left) {
+            priority_read(http2, span_make(input.bytes, len));
+        }
         *left -= (uint32_t)len;
         return len;
     }
@@ -198,6 +231,7 @@ static size_t input_piece(struct http2 *http2, struct span input)
         http2->frame_head_len = 0;
         frame_begins(http2);
         size_t payload_len = min_size(http2->payload_left, input.len - len);
+        priority_read(http2, span_make(input.bytes + len, payload_len));
         http2->payload_left -= (uint32_t)payload_len;
         len += payload_len;
     }

@@ -524,7 +524,6 @@ test('a client that finishes sending gets its answers, and its streams end', { h
     for (const stream of [3, 5, 7]) {
         assert.equal(bare.of(DATA, stream).at(-1)?.flags, END_STREAM, `the answer to ${stream}`);
     }
-    assert.equal(bare.of(GOAWAY).at(-1).payload.readUInt32BE(4), constants.NGHTTP2_NO_ERROR);
     const idle = await Bare.open(hub);
     idle.get(1, '/sse/finished');
     await idle.when('the stream', () => /retry: /.test(idle.dataOf(1)));
@@ -665,10 +664,15 @@ test('a flood while events go out: GOAWAY is the last word', { hub: {} }, async 
         bare.get(1, '/sse/flooded');
         bare.get(3, '/sse/flooded');
         await bare.when('the streams', () => [1, 3].every((stream) => /retry: /.test(bare.dataOf(stream))));
-        const events = Array.from({ length: 20 }, (_, j) => hub.publish('flooded', `${j} ${'x'.repeat(2000)}`));
+        let calmed = false;
+        const publishing = (async () => {
+            for (let j = 0; !calmed; j++) {
+                await Promise.all(Array.from({ length: 10 }, () => hub.publish('flooded', `${j}`)));
+            }
+        })();
         bare.send(Buffer.concat(Array(30000).fill(frame(PING, 0, 0, Buffer.alloc(8)))));
-        await Promise.all(events);
-        await assertCalmed(hub, bare);
+        await assertCalmed(hub, bare).finally(() => (calmed = true));
+        await publishing;
         assert.equal(bare.frames.at(-1).type, GOAWAY);
     }
 });

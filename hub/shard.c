@@ -651,7 +651,7 @@ struct shard *shard_new(struct hub *hub, unsigned shard_index)
     shard->profile = profile_new(hub_world->clock_ns);
     bool failed = shard->control_sends == NULL || shard->shorts == NULL || shard->scratch == NULL ||
                   shard->profile == NULL;
-    failed |= table_init(&shard->clients, hub->connection_max) < 0;
+    failed |= table_init(&shard->clients, hub_connections_per_shard(hub)) < 0;
     failed |= queue_init(&shard->queue, config->queue_length) < 0;
     if (!failed) {
         sequencer_attach_queue(&hub->sequencer, shard_index, &shard->queue);

@@ -41,6 +41,11 @@ enum {
      */
     SHARD_FANOUT_SENDS_MAX = 32,
     SHARD_TIMERS_PER_TURN = 1024,
+    /*
+     * After a standstill, time goes on for the timers by so much a turn: what peers sent meanwhile
+     * is read before they are told that their time is up.
+     */
+    SHARD_TIMER_STEP_MS = 250,
     SHARD_SWEEP_MS = 500,
     /* One receive, and half a record from before. */
     SHARD_PLAIN_MAX_BYTES = 256 * 1024,
@@ -103,6 +108,7 @@ struct shard {
     uint64_t now_ms;  /* monotonic, of this turn */
     uint64_t wall_ms; /* Unix, of this turn */
     struct wheel wheel;
+    uint64_t wheel_ms; /* up to then the timers have been served */
     uint64_t sweep_due_ms;
     uint64_t sweep_after; /* the sequencer's place in its sweep (shard 0) */
     bool draining;

@@ -149,3 +149,20 @@ test('a hub that stood still does not take its clients for slow', { hub: { h2: f
     await until('everybody having the event', () => got() === streams.length);
     assert.equal((await hub.stats()).slow_disconnects, 0);
 });
+
+test('a hub that stood still reads what it was sent before it says that the time is up', { hub: {
+    h2: false, args: ['--shards', '1', '--header-seconds', '1'] }, seconds: 60 }, async ({ hub }) => {
+    const wires = [];
+    for (let i = 0; i < 20; i++) {
+        wires.push(await hub.connect());
+    }
+    await until('their being accepted', async () => (await hub.stats()).connections > 20);
+    hub.signal('SIGSTOP');
+    wires.forEach((wire) => wire.send('GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n'));
+    const stopped = Date.now();
+    await until('more than the time for a head having passed', () => Date.now() - stopped > 2500);
+    hub.signal('SIGCONT');
+    for (const wire of wires) {
+        assert.equal((await wire.response()).status, 200);
+    }
+});

@@ -2,7 +2,7 @@
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { lines } from './picture.mjs';
+import { timeline } from './picture.mjs';
 
 const begin = '<!-- made by bench/million --doc: begin -->';
 const end = '<!-- made by bench/million --doc: end -->';
@@ -102,7 +102,7 @@ function picture(run, all) {
   const sum = (...names) => samples.map((sample) => [sample.at, names.reduce((total, name) => total + sample[name], 0)]);
   const first = samples[0].machine_kernel_bytes;
   const heard = samples.filter(({ p99_ms: p99 }) => p99 > 0);
-  return lines(`${grouped(all.options.subscribers)} subscribers of one hub`, [
+  return timeline(`${grouped(all.options.subscribers)} subscribers of one hub`, [
     { title: 'streams', format: grouped, series: [
       { name: 'as the hub counts', points: run.samples.map(({ at, streams }) => [at, streams]) },
       { name: 'as the subscribers count', points: of('open') }] },

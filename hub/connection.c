@@ -144,7 +144,9 @@ static void connection_heartbeat(struct connection *connection)
         idle_ms = 0;
     } else if (idle_ms >= interval_ms) {
         uint64_t limit_ms = (uint64_t)shard->config->user_timeout_seconds * 1000;
-        if (limit_ms > 0 && idle_ms >= limit_ms) {
+        /* Its socket takes nothing. That its turn has not come yet would be our slowness. */
+        bool is_stuck = (connection->subscriber.flags & SUBSCRIBER_BLOCKED) != 0;
+        if (limit_ms > 0 && idle_ms >= limit_ms && is_stuck) {
             shard_count(&shard->stats.slow_disconnects, 1);
             connection_close(connection, "too slow");
             return;

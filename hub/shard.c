@@ -704,6 +704,7 @@ void shard_free(struct shard *shard)
     memory_free(shard->shorts);
     buffer_fini(&shard->plain);
     buffer_fini(&shard->sealed);
+    http2_memory_fini(&shard->http2_memory);
     memory_free(shard->scratch);
     profile_free(shard->profile);
     memory_free(shard);

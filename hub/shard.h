@@ -22,6 +22,7 @@
 #include "core/mailbox.h"
 #include "core/profile.h"
 #include "hub/connection.h"
+#include "hub/http2_memory.h"
 #include "hub/hub.h"
 #include "hub/system_channel.h"
 #include "net/io.h"
@@ -138,6 +139,7 @@ struct shard {
     uint32_t short_count;
     struct buffer plain;  /* scratch of the transports: what was just received, and ... */
     struct buffer sealed; /* ... records that answer it */
+    struct http2_memory http2_memory;
     /* Scratch memory of the call being answered (hub/call.h). */
     char *scratch;
     size_t scratch_size;

@@ -432,7 +432,7 @@ try {
   world.tunePlaces(plan.subscribers, options.tune, places, say);
   const run = await runAll(plan, places);
   if (ending === null) {
-    const machine = { cpus: cpus().length, model: cpus()[0].model, gib: totalmem() / 1024 ** 3, kernel: release() };
+    const machine = { cpus: cpus().length, model: cpus()[0].model, gib: totalmem() / 1024 ** 3, kernel: release().split('-')[0] };
     report(run, { machine, tuned: options.tune, root, write: options.doc });
     say(`${join(plan.out, 'results.json')}, ${join(plan.out, 'million.svg')}`);
     places.hub.close();

@@ -9,6 +9,7 @@ import { parseArgs } from 'node:util';
 
 import { peers, stopTheRest, versionOf } from './peers.mjs';
 import { report } from './report.mjs';
+import { runTlsWorld, tlsWorlds } from './worlds_tls.mjs';
 
 const root = new URL('..', import.meta.url).pathname;
 const { values: options } = parseArgs({
@@ -19,7 +20,7 @@ const { values: options } = parseArgs({
     seconds: { type: 'string', default: '0.8' },
     size: { type: 'string', default: '160' },
     peers: { type: 'string', default: 'spate-uring,spate-epoll,nchan,bare,pushpin' },
-    worlds: { type: 'string', default: 'hot-1000,hot-10000,channels,publish' },
+    worlds: { type: 'string', default: 'hot-1000,hot-10000,channels,publish,tls-1000,h2-1000' },
     doc: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
@@ -255,7 +256,8 @@ async function main() {
     worlds: {},
   };
   for (const name of options.worlds.split(',')) {
-    measured.worlds[name] = await runWorld(name, present);
+    measured.worlds[name] = tlsWorlds[name] === undefined ? await runWorld(name, present)
+      : await runTlsWorld(name, present, { options, cpu: lastCpu, say, check });
     writeFileSync(join(options.out, 'results.json'), `${JSON.stringify(measured, null, 1)}\n`);
   }
   say('');

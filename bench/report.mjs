@@ -4,6 +4,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { bars } from './picture.mjs';
+import { tlsGoals, tlsWorlds } from './worlds_tls.mjs';
 
 const spates = ['spate-uring', 'spate-epoll'];
 
@@ -28,6 +29,9 @@ const metrics = {
 // One line of the first table: a metric of a row, against a peer, and what is aimed at.
 function goals(worldName, subscribers) {
   const n = subscribers.toLocaleString('en');
+  if (tlsWorlds[worldName] !== undefined) {
+    return tlsGoals(worldName);
+  }
   if (worldName === 'channels') {
     return [{ what: `${n} channels with one subscriber each: CPU per publish and delivery`,
               row: 'channels', metric: 'cpu', against: 'nchan', most: 0.5 }];

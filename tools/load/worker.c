@@ -1,9 +1,7 @@
 #include "tools/load/worker.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <math.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,87 +14,31 @@ enum {
     CONNECTS_PER_TURN = 64,
     /* Beyond the backlogs that servers have, connections wait for the retransmission of a SYN. */
     IN_FLIGHT_MAX = 512,
-    LOANED_SIZE = 1 << 20,
-    SLOW_RECEIVE_BUFFER = 4096,
     RETRY_MS = 250,
     TURN_MS = 20,
 };
 
 /* --- Connecting ------------------------------------------------------------------------------- */
 
-static int connect_from(const struct worker *worker, int fd, uint32_t number)
+/* The transport's callback: what to ask for. */
+static struct span on_request(void *owner, struct exchange *exchange)
 {
-    const struct options *options = worker->options;
-    if (options->source_count > 0) {
-        const int on = 1;
-        struct sockaddr_in source = {
-            .sin_family = AF_INET,
-            .sin_addr.s_addr = htonl(options->source_first + number % options->source_count),
-        };
-        (void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
-        if (bind(fd, (const struct sockaddr *)&source, sizeof source) < 0) {
-            return -errno;
-        }
-    }
-    const struct target_address *target = &options->target.subscribe_at;
-    if (connect(fd, (const struct sockaddr *)&target->address, target->address_len) < 0 &&
-        errno != EINPROGRESS) {
-        return -errno;
-    }
-    return 0;
-}
-
-/* A plain descriptor, connecting; or a negative errno. */
-static int connect_new(const struct worker *worker, const struct subscriber *subscriber)
-{
-    const int family = worker->options->target.subscribe_at.address.ss_family;
-    const int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        return -errno;
-    }
-    if (subscriber->is_slow) {
-        const int size = SLOW_RECEIVE_BUFFER;
-        (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
-    }
-    const uint32_t number = worker->first + (uint32_t)(subscriber - worker->subscribers);
-    int r = connect_from(worker, fd, number);
-    if (r < 0) {
-        (void)close(fd);
-        return r;
-    }
-    return fd;
-}
-
-/* Sends the request, or what is left of it. */
-static void send_request(struct worker *worker, struct subscriber *subscriber)
-{
+    struct worker *worker = owner;
+    const struct subscriber *subscriber = container_of(exchange, struct subscriber, exchange);
     const struct span id = span_make(subscriber->id, subscriber->is_known ? subscriber->id_len : 0);
-    struct buffer *request = &worker->request;
-    request->len = 0;
+    worker->request.len = 0;
     target_write_subscribe(&worker->options->target, worker_channel(worker, subscriber), id,
-                           request);
-    if (request->failed) {
-        request->failed = false;
-        worker_drop(worker, subscriber, "the request is too long");
-        return;
-    }
-    const size_t len = request->len - subscriber->request_sent;
-    if (len > LOANED_SIZE - worker->loaned_len) {
-        io_watch_writable(worker->io, &subscriber->stream); /* the next turn has room */
-        return;
-    }
-    char *bytes = worker->loaned + worker->loaned_len;
-    memcpy(bytes, request->bytes + subscriber->request_sent, len);
-    worker->loaned_len += len;
-    io_send(worker->io, &subscriber->stream, bytes, len,
-            (uint32_t)(subscriber - worker->subscribers));
+                           &worker->request);
+    CHECK(!worker->request.failed); /* one has been tried at the start */
+    return buffer_span(&worker->request);
 }
 
 static void connect_later(struct worker *worker, struct subscriber *subscriber, uint64_t ms)
 {
     subscriber->state = SUBSCRIBER_IDLE;
     const uint64_t jitter = random_below(&worker->random, ms / 2 + 1);
-    wheel_set(&worker->wheel, &subscriber->timer, io_now_ms(worker->io) + ms + jitter);
+    wheel_set(&worker->wheel, &subscriber->timer,
+              transport_now_ms(worker->transport) + ms + jitter);
 }
 
 static void connect_failed(struct worker *worker, const char *problem)
@@ -111,19 +53,15 @@ static void connect_one(struct worker *worker, struct subscriber *subscriber)
 {
     CHECK(subscriber->state == SUBSCRIBER_IDLE);
     subscriber->begin_ns = load_now_ns();
-    int r = connect_new(worker, subscriber);
-    if (r >= 0) {
-        r = io_adopt(worker->io, &subscriber->stream, r);
-    }
+    int r = exchange_open(worker->transport, &subscriber->exchange);
     if (r < 0) {
         connect_failed(worker, strerror(-r));
         connect_later(worker, subscriber, RETRY_MS);
         return;
     }
     subscriber->state = SUBSCRIBER_REQUESTED;
-    subscriber->request_sent = 0;
     worker->in_flight++;
-    send_request(worker, subscriber);
+    exchange_request(worker->transport, &subscriber->exchange);
 }
 
 static void connect_some(struct worker *worker)
@@ -149,38 +87,6 @@ static void connect_some(struct worker *worker)
         list_remove(link);
         worker->connect_begun++;
         connect_one(worker, container_of(link, struct subscriber, queue_link));
-    }
-}
-
-static void on_sent(void *owner, uint32_t token, ssize_t result)
-{
-    struct worker *worker = owner;
-    struct subscriber *subscriber = &worker->subscribers[token];
-    if (subscriber->state != SUBSCRIBER_REQUESTED) {
-        return;
-    }
-    if (result > 0) {
-        subscriber->request_sent += (uint32_t)result;
-    }
-    if (result >= 0 || result == -EAGAIN || result == -ENOTCONN) {
-        io_watch_writable(worker->io, &subscriber->stream);
-    } else {
-        worker_drop(worker, subscriber, strerror((int)-result));
-    }
-}
-
-static void on_sends_final(void *owner)
-{
-    struct worker *worker = owner;
-    worker->loaned_len = 0;
-}
-
-static void on_writable(void *owner, struct io_stream *stream)
-{
-    struct worker *worker = owner;
-    struct subscriber *subscriber = container_of(stream, struct subscriber, stream);
-    if (subscriber->state == SUBSCRIBER_REQUESTED) {
-        send_request(worker, subscriber);
     }
 }
 
@@ -223,13 +129,20 @@ void worker_drop(struct worker *worker, struct subscriber *subscriber, const cha
         connect_failed(worker, problem);
     }
     subscriber->state = SUBSCRIBER_CLOSING;
-    io_close(worker->io, &subscriber->stream);
+    exchange_close(worker->transport, &subscriber->exchange);
 }
 
-static void on_closed(void *owner, struct io_stream *stream)
+static void on_ended(void *owner, struct exchange *exchange, const char *problem)
 {
     struct worker *worker = owner;
-    struct subscriber *subscriber = container_of(stream, struct subscriber, stream);
+    worker_drop(worker, container_of(exchange, struct subscriber, exchange),
+                problem == NULL ? "the server closed the connection" : problem);
+}
+
+static void on_closed(void *owner, struct exchange *exchange)
+{
+    struct worker *worker = owner;
+    struct subscriber *subscriber = container_of(exchange, struct subscriber, exchange);
     CHECK(subscriber->state == SUBSCRIBER_CLOSING);
     event_reader_reset(&subscriber->reader);
     subscriber->position = worker_ring(worker, subscriber)->head;
@@ -250,24 +163,18 @@ void worker_pause(struct worker *worker, struct subscriber *subscriber, size_t l
     if (worker->phase >= LOAD_DRAIN) {
         return; /* now it shows whether a slow reader still gets everything */
     }
-    io_read_stop(worker->io, &subscriber->stream);
+    exchange_read_stop(worker->transport, &subscriber->exchange);
     wheel_set(&worker->wheel, &subscriber->timer,
-              io_now_ms(worker->io) + len * 1000 / worker->options->slow_bytes);
-}
-
-static void on_hung_up(void *owner, struct io_stream *stream)
-{
-    struct worker *worker = owner;
-    io_read_start(worker->io, stream);
+              transport_now_ms(worker->transport) + len * 1000 / worker->options->slow_bytes);
 }
 
 static void hurry_slow_readers(struct worker *worker)
 {
     for (uint32_t i = 0; i < worker->count; i++) {
         struct subscriber *subscriber = &worker->subscribers[i];
-        if (subscriber->is_slow && subscriber->state == SUBSCRIBER_OPEN) {
+        if (subscriber->exchange.is_slow && subscriber->state == SUBSCRIBER_OPEN) {
             wheel_remove(&worker->wheel, &subscriber->timer);
-            io_read_start(worker->io, &subscriber->stream);
+            exchange_read_start(worker->transport, &subscriber->exchange);
         }
     }
 }
@@ -275,10 +182,10 @@ static void hurry_slow_readers(struct worker *worker)
 static void serve_timers(struct worker *worker)
 {
     struct wheel_node *node;
-    while ((node = wheel_take(&worker->wheel, io_now_ms(worker->io))) != NULL) {
+    while ((node = wheel_take(&worker->wheel, transport_now_ms(worker->transport))) != NULL) {
         struct subscriber *subscriber = container_of(node, struct subscriber, timer);
         if (subscriber->state == SUBSCRIBER_OPEN) {
-            io_read_start(worker->io, &subscriber->stream);
+            exchange_read_start(worker->transport, &subscriber->exchange);
         } else if (subscriber->state == SUBSCRIBER_IDLE) {
             list_append(&worker->connect_queue, &subscriber->queue_link);
         }
@@ -297,10 +204,16 @@ static void serve_storm(struct worker *worker)
     worker->storms_seen = storms;
     const uint64_t now_ns = load_now_ns();
     const uint64_t bound = (uint64_t)(worker->options->storm_percent * 10000);
+    /* Over HTTP/2 every second storm cuts whole connections, and the others streams. */
+    const uint32_t per_connection = worker->options->streams_per_connection;
+    const uint32_t together = per_connection > 0 && storms % 2 == 0 ? per_connection : 1;
+    bool is_hit = false;
     for (uint32_t i = 0; i < worker->count; i++) {
         struct subscriber *subscriber = &worker->subscribers[i];
-        if (subscriber->state != SUBSCRIBER_OPEN ||
-            random_below(&worker->random, 1000000) >= bound) {
+        if (i % together == 0) {
+            is_hit = random_below(&worker->random, 1000000) < bound;
+        }
+        if (subscriber->state != SUBSCRIBER_OPEN || !is_hit) {
             continue;
         }
         score_add(&worker->score->open, UINT64_MAX);
@@ -308,37 +221,21 @@ static void serve_storm(struct worker *worker)
         subscriber->state = SUBSCRIBER_CLOSING;
         subscriber->is_stormed = true;
         subscriber->cut_ns = now_ns;
-        io_close(worker->io, &subscriber->stream);
+        if (together > 1) {
+            exchange_cut(worker->transport, &subscriber->exchange);
+        } else {
+            exchange_close(worker->transport, &subscriber->exchange);
+        }
     }
     worker->in_flight_since_ns = now_ns;
 }
 
 /* --- The loop --------------------------------------------------------------------------------- */
 
-static void on_accepted(void *owner, struct io_listener *listener, int32_t descriptor,
-                        const struct sockaddr_storage *address)
-{
-    struct worker *worker = owner;
-    (void)listener;
-    (void)address;
-    io_reject(worker->io, descriptor);
-}
-
-static void on_accept_failed(void *owner, struct io_listener *listener, int error)
-{
-    (void)owner;
-    (void)listener;
-    (void)error;
-}
-
-static const struct io_handler handler = {
-    .accepted = on_accepted,
-    .accept_failed = on_accept_failed,
+static const struct transport_handler handler = {
+    .request = on_request,
     .received = worker_received,
-    .hung_up = on_hung_up,
-    .sent = on_sent,
-    .sends_final = on_sends_final,
-    .writable = on_writable,
+    .ended = on_ended,
     .closed = on_closed,
 };
 
@@ -368,12 +265,12 @@ static int worker_loop(struct worker *worker)
         serve_storm(worker);
         serve_timers(worker);
         const bool is_connecting = !list_is_empty(&worker->connect_queue);
-        int r = io_turn(worker->io, is_connecting ? 1 : TURN_MS);
+        int r = transport_turn(worker->transport, is_connecting ? 1 : TURN_MS);
         if (r < 0) {
             return r;
         }
-        if (io_now_ms(worker->io) - noticed_ms >= TURN_MS / 2) {
-            noticed_ms = io_now_ms(worker->io);
+        if (transport_now_ms(worker->transport) - noticed_ms >= TURN_MS / 2) {
+            noticed_ms = transport_now_ms(worker->transport);
             notice_phase(worker);
         }
     }
@@ -401,10 +298,8 @@ static int worker_memory(struct worker *worker)
     worker->ledgers =
         memory_calloc((size_t)worker->count * worker->slot_count, sizeof(struct ledger));
     worker->rings = memory_calloc(worker->ring_count, sizeof(struct frame_ring));
-    worker->loaned = memory_alloc(LOANED_SIZE);
     buffer_init(&worker->request, TARGET_SUBSCRIBE_LEN_MAX);
-    if (worker->subscribers == NULL || worker->ledgers == NULL || worker->rings == NULL ||
-        worker->loaned == NULL) {
+    if (worker->subscribers == NULL || worker->ledgers == NULL || worker->rings == NULL) {
         return -ENOMEM;
     }
     for (uint32_t i = 0; i < worker->ring_count; i++) {
@@ -418,7 +313,7 @@ static int worker_memory(struct worker *worker)
         struct subscriber *subscriber = &worker->subscribers[i];
         /* Spread evenly: as many of the first n as the percentage wants. */
         const uint64_t number = worker->first + i;
-        subscriber->is_slow = (number + 1) * slow / 1000000 != number * slow / 1000000;
+        subscriber->exchange.is_slow = (number + 1) * slow / 1000000 != number * slow / 1000000;
         list_append(&worker->connect_queue, &subscriber->queue_link);
     }
     return 0;
@@ -432,16 +327,27 @@ static int worker_init(struct worker *worker, const char **ret_reason)
         *ret_reason = "not enough memory for so many subscribers";
         return r;
     }
-    /* Some connections close while those that replace them are open already. */
-    const struct io_options io_options = {
-        .stream_count_max = worker->count + IN_FLIGHT_MAX,
-        .plain_descriptors = true,
+    const struct options *options = worker->options;
+    const struct transport_options transport_options = {
+        .io_kind = options->io_kind,
+        .at = &options->target.subscribe_at,
+        .tls = options->tls,
+        .streams_per_connection = options->streams_per_connection,
+        .has_slow = options->slow_percent > 0,
+        .source_first = options->source_first,
+        .source_count = options->source_count,
+        .number_first = worker->first,
+        .exchanges = &worker->subscribers[0].exchange,
+        .exchange_stride = sizeof(struct subscriber),
+        .exchange_count = worker->count,
+        /* Some connections close while those that replace them are open already. */
+        .spare_count = IN_FLIGHT_MAX,
     };
-    r = io_new(worker->options->io_kind, &io_options, &handler, worker, &worker->io, ret_reason);
+    r = transport_new(&transport_options, &handler, worker, &worker->transport, ret_reason);
     if (r < 0) {
         return r;
     }
-    wheel_init(&worker->wheel, io_now_ms(worker->io));
+    wheel_init(&worker->wheel, transport_now_ms(worker->transport));
     worker->connect_begin_ns = load_now_ns();
     worker->in_flight_since_ns = worker->connect_begin_ns;
     random_init(&worker->random, worker->connect_begin_ns ^ worker->first);

@@ -330,7 +330,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
         (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA)) {
         stream_end(client, stream, NULL);
     }
-    return 0;
+    /* Of what comes behind a mistake nothing is told. */
+    return client->problem[0] == '\0' ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
 static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id, const uint8_t *bytes,
@@ -357,11 +358,15 @@ static int on_stream_closed(nghttp2_session *session, int32_t stream_id, uint32_
 {
     struct http2_client *client = context;
     struct client_stream *stream = stream_of(client, stream_id);
-    char problem[96];
+    char problem[sizeof client->problem];
     if (stream == NULL) {
         return 0;
     }
-    if (error_code == NGHTTP2_REFUSED_STREAM) {
+    if (client->problem[0] != '\0') {
+        memcpy(problem, client->problem, sizeof problem);
+    } else if (client->is_leaving && error_code == NGHTTP2_REFUSED_STREAM) {
+        (void)snprintf(problem, sizeof problem, "the server left the connection (GOAWAY)");
+    } else if (error_code == NGHTTP2_REFUSED_STREAM) {
         (void)snprintf(problem, sizeof problem, "the server refused a stream (REFUSED_STREAM)");
     } else {
         (void)snprintf(problem, sizeof problem, "the server reset a stream (%s)",

@@ -663,7 +663,7 @@ struct shard *shard_new(struct hub *hub, unsigned shard_index)
         return NULL;
     }
     fanout_set_handler(&shard->fanout, &shard_fanout_handler, shard);
-    fanout_set_sends_max(&shard->fanout, SHARD_FANOUT_SENDS_MAX);
+    fanout_set_sends(&shard->fanout, SHARD_FANOUT_SENDS_FIRST, SHARD_FANOUT_SENDS_MOST);
     shard->fanout.profile = shard->profile;
     return shard;
 }

@@ -37,9 +37,11 @@ enum {
     SHARD_CONTROL_SENDS_MAX = 4096,
     /*
      * Events sent in one turn: about 0.15 ms of it. So the event that was published when the first
-     * subscriber had the last one is taken in soon, and all the others are sent both at once.
+     * subscriber had the last one is taken in soon, and all the others are sent both at once. While
+     * none comes, turns grow to some 1 ms: system calls and completions are then shared by more.
      */
-    SHARD_FANOUT_SENDS_MAX = 32,
+    SHARD_FANOUT_SENDS_FIRST = 32,
+    SHARD_FANOUT_SENDS_MOST = 256,
     SHARD_TIMERS_PER_TURN = 1024,
     SHARD_SWEEP_MS = 500,
     /* One receive, and half a record from before. */

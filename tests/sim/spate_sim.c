@@ -232,7 +232,8 @@ static void limit_budgets(void)
 {
     for (unsigned i = 0; i < world.options.shards; i++) {
         struct fanout_limits *limits = &world.hub.shards[i]->fanout.limits;
-        fanout_set_sends_max(&world.hub.shards[i]->fanout, 1 + (uint32_t)sim_below(6));
+        uint32_t first = 1 + (uint32_t)sim_below(6);
+        fanout_set_sends(&world.hub.shards[i]->fanout, first, first + (uint32_t)sim_below(6));
         limits->visits = 1 + (uint32_t)sim_below(8);
         limits->take = 1 + (uint32_t)sim_below(8);
         limits->batch_frames = 1 + (uint32_t)sim_below(6);

@@ -14,6 +14,7 @@
 
 #include "core/base/memory.h"
 #include "hub/shard.h"
+#include "tests/sim/http2.h"
 #include "tests/sim/model.h"
 #include "tests/sim/world.h"
 
@@ -150,6 +151,8 @@ static void choose_faults(struct world_options *options)
     options->early_drain = sim_chance(25);
     options->stalls = sim_chance(40);
     options->fickle = options->resets && sim_chance(40);
+    static const unsigned shares[] = {0, 50, 100, 100};
+    options->carried_percent = shares[sim_below(countof(shares))];
 }
 
 static void choose_options(struct world_options *options)
@@ -256,6 +259,7 @@ static void describe_options(void)
         o->short_history ? ", short histories" : "", o->small_budgets ? ", small budgets" : "",
         o->small_queues ? ", small queues" : "", o->slow_readers ? ", slow readers" : "",
         o->early_drain ? ", early drain" : "");
+    world_trace("world: %u %% of the streams over HTTP/2", o->carried_percent);
 }
 
 /* ---- Its beginning ---- */
@@ -384,6 +388,8 @@ static void world_step(void)
         some_shard_step();
     } else if (choice < 60) {
         publisher_step((unsigned)sim_below(world.options.publishers));
+    } else if (choice < 66) {
+        carriers_step(false);
     } else if (choice < 96) {
         subscriber_step((unsigned)sim_below(world.options.subscribers));
     } else {
@@ -405,6 +411,7 @@ static void world_round(void)
     for (unsigned i = 0; i < world.options.publishers && world_is_good(); i++) {
         publisher_step(i);
     }
+    carriers_step(true);
     for (unsigned i = 0; i < world.options.subscribers && world_is_good(); i++) {
         subscriber_step(i);
     }

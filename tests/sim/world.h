@@ -5,6 +5,7 @@
  *   model.c       what was published, and what each channel retains of it
  *   http.c        reads answers byte by byte, strictly
  *   publisher.c   clients that publish, ask and delete
+ *   http2.c       connections of HTTP/2 that carry several streams
  *   subscriber.c  clients with a stream: they know what they must see, and what must be told
  *   verify.c      looks into the hub itself: what must hold between any two turns
  *
@@ -51,9 +52,10 @@ struct world_options {
     bool slow_readers;
     bool few_channels; /* the hub may not have as many as are asked for */
     bool big_pipes;
-    bool stalls;      /* of a shard, while time goes on */
-    bool fickle;      /* clients that vanish all the time */
-    bool early_drain; /* the hub is told to stop in the midst of it */
+    bool stalls;              /* of a shard, while time goes on */
+    bool fickle;              /* clients that vanish all the time */
+    bool early_drain;         /* the hub is told to stop in the midst of it */
+    unsigned carried_percent; /* of the streams, over HTTP/2 */
 };
 
 enum world_phase { PHASE_RUN, PHASE_SETTLE, PHASE_DRAIN };

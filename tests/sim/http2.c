@@ -227,7 +227,7 @@ static struct carrier *carrier_new(struct carrier *carrier)
         return NULL;
     }
     *carrier = (struct carrier){.connection = connection};
-    carrier->carried_max = 1 + (unsigned)sim_below(CARRIED_MAX);
+    carrier->carried_max = 1 + (unsigned)sim_below(CARRIED_MAX / 2);
     carrier_session(carrier);
     carrier_settings(carrier);
     carrier->shares_little = sim_chance(30);
@@ -241,23 +241,27 @@ static struct carrier *carrier_new(struct carrier *carrier)
     return carrier;
 }
 
-/* One that has room, or a new one. */
-static struct carrier *carrier_find(void)
+/* One that may have another stream; `full`: though it does not like to. */
+static struct carrier *carrier_with_room(bool full)
 {
     unsigned first = (unsigned)sim_below(CARRIERS_MAX);
     for (unsigned i = 0; i < CARRIERS_MAX; i++) {
         struct carrier *carrier = &carriers[(first + i) % CARRIERS_MAX];
         if (carrier->connection != NULL && !carrier->leaving &&
-            carrier->carried_count < carrier->carried_max) {
+            carrier->carried_count < (full ? CARRIED_MAX : carrier->carried_max)) {
             return carrier;
         }
     }
-    for (unsigned i = 0; i < CARRIERS_MAX; i++) {
-        if (carriers[i].connection == NULL) {
-            return carrier_new(&carriers[i]);
-        }
-    }
     return NULL;
+}
+
+static struct carrier *carrier_find(void)
+{
+    struct carrier *carrier = carrier_with_room(false);
+    for (unsigned i = 0; i < CARRIERS_MAX && carrier == NULL; i++) {
+        carrier = carriers[i].connection == NULL ? carrier_new(&carriers[i]) : NULL;
+    }
+    return carrier != NULL ? carrier : carrier_with_room(true);
 }
 
 static void carrier_end(struct carrier *carrier, bool hard)
@@ -461,4 +465,27 @@ enum subscribe_outcome __wrap_fanout_join(struct fanout *fanout, struct subscrib
         }
     }
     return __real_fanout_join(fanout, subscriber, names, from, now_ms);
+}
+
+/* ---- nghttp2 without memory ---- */
+
+int __real_nghttp2_submit_data(nghttp2_session *session, uint8_t flags, int32_t stream_id,
+                               const nghttp2_data_provider *provider);
+int __wrap_nghttp2_submit_data(nghttp2_session *session, uint8_t flags, int32_t stream_id,
+                               const nghttp2_data_provider *provider);
+
+/*
+ * Fails as a whole or not at all: if the last of its allocations finds no memory, nghttp2 1.52 lets
+ * go of an item that its stream still points to, and the session's end frees it once more.
+ */
+int __wrap_nghttp2_submit_data(nghttp2_session *session, uint8_t flags, int32_t stream_id,
+                               const nghttp2_data_provider *provider)
+{
+    if (world.failure_rate > sim_below(UINT64_C(1) << 32)) {
+        return NGHTTP2_ERR_NOMEM;
+    }
+    world_fail_allocations(false);
+    int r = __real_nghttp2_submit_data(session, flags, stream_id, provider);
+    world_fail_allocations(true);
+    return r;
 }

@@ -16,7 +16,7 @@
 
 #include "tests/sim/io_simulated.h"
 
-enum { CARRIERS_MAX = 32, CARRIED_MAX = 8 };
+enum { CARRIERS_MAX = 32, CARRIED_MAX = 16 };
 
 struct carrier;
 

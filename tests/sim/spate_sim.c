@@ -59,6 +59,15 @@ bool world_may_close(void)
            options->impatient || options->leaps;
 }
 
+void world_fail_allocations(bool on)
+{
+    if (on && world.failure_rate > 0) {
+        memory_inject_failures(random_next(&sim_net.random), world.failure_rate);
+    } else {
+        memory_inject_failures(0, 0);
+    }
+}
+
 bool world_may_refuse(void)
 {
     const struct world_options *options = &world.options;
@@ -324,13 +333,13 @@ static void world_begin(uint64_t seed)
 /* Runs the shard until it yields. Only what happens there may find no memory. */
 static void shard_step(unsigned index)
 {
+    static const uint32_t rates[] = {0, 0, 1U << 24, 1U << 27, 1U << 30};
     bool failing = world.options.memory && world.phase == PHASE_RUN;
-    if (failing) {
-        static const uint32_t rates[] = {0, 0, 1U << 24, 1U << 27, 1U << 30};
-        memory_inject_failures(random_next(&sim_net.random), rates[sim_below(countof(rates))]);
-    }
+    world.failure_rate = failing ? rates[sim_below(countof(rates))] : 0;
+    world_fail_allocations(true);
     fiber_resume(&world.fibers[index]);
-    memory_inject_failures(0, 0);
+    world.failure_rate = 0;
+    world_fail_allocations(false);
     model_look();
     verify_sleepers();
     if (sim_below(VERIFY_EVERY) == 0 && world_is_good()) {

@@ -70,7 +70,8 @@ struct world {
     bool stopping;
     unsigned stalled_shard; /* it does not run before that step */
     uint64_t stalled_until;
-    uint64_t stall_ms; /* time that is about to pass */
+    uint64_t stall_ms;     /* time that is about to pass */
+    uint32_t failure_rate; /* of the allocations of the shard that runs, of 2^32 */
     char problem[400];
 };
 
@@ -84,6 +85,9 @@ static inline bool world_is_good(void)
 {
     return world.problem[0] == '\0';
 }
+/* From now on allocations of the shard at hand fail at the world's rate of the moment, or do not.
+ */
+void world_fail_allocations(bool on);
 /* True if a connection may be closed by the hub for no fault of the client. */
 bool world_may_close(void);
 /* True if the hub may refuse with 503. */

@@ -60,10 +60,9 @@ bool hub_is_draining(const struct hub *hub)
 
 void hub_wake(struct hub *hub, const struct shard_set *shards)
 {
-    for (unsigned i = 0; i < hub->shard_count; i++) {
-        if (shard_set_has(shards, i)) {
-            shard_wake(hub->shards[i]);
-        }
+    for (unsigned i = shard_set_next(shards, 0); i < hub->shard_count;
+         i = shard_set_next(shards, i + 1)) {
+        shard_wake(hub->shards[i]);
     }
 }
 

@@ -541,6 +541,21 @@ static void shard_free_streams(struct shard *shard)
     }
 }
 
+/*
+ * Once for all that this turn has published: with many shards, waking them is the dearest part of
+ * publishing to them. This one looks at its own queue in this very turn or the next.
+ */
+static void shard_wake_others(struct shard *shard)
+{
+    if (shard_set_is_empty(&shard->to_wake)) {
+        return;
+    }
+    struct shard_set shards = shard->to_wake;
+    shard->to_wake = (struct shard_set){0};
+    shard_set_remove(&shards, shard->shard_index);
+    hub_wake(shard->hub, &shards);
+}
+
 bool shard_turn(struct shard *shard)
 {
     shard_free_streams(shard);
@@ -559,6 +574,7 @@ bool shard_turn(struct shard *shard)
     shard_take_config(shard);
     mailbox_deliver_all(&shard->mailbox, shard);
     system_publish(shard);
+    shard_wake_others(shard);
     shard_fan_out(shard);
     shard_timers(shard);
     shard_sweep(shard);
@@ -567,6 +583,7 @@ bool shard_turn(struct shard *shard)
     }
     shard_pump(shard);
     shard_send_outboxes(shard);
+    shard_wake_others(shard);
     return !(shard->draining && shard->stats.connections == 0);
 }
 
@@ -762,9 +779,7 @@ enum publish_outcome shard_publish(struct shard *shard, struct publication *publ
             profile_published(shard->profile, count, publications[0].sequenced_ns,
                               publications[0].waited_ns);
         }
-        /* This shard looks at its own queue later in this very turn. */
-        shards.bits[shard->shard_index / 64] &= ~(1ULL << (shard->shard_index % 64));
-        hub_wake(shard->hub, &shards);
+        shard_set_merge(&shard->to_wake, &shards);
     }
     return outcome;
 }

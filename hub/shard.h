@@ -97,6 +97,7 @@ struct shard {
     struct mailbox mailbox;
     struct queue queue;
     struct fanout fanout;
+    struct shard_set to_wake; /* who has something new in its queue since the turn began */
     const struct config *config;
     struct tls_context *tls;    /* that of the configuration, or NULL */
     uint32_t config_generation; /* atomic: main reads it before it frees an old configuration */
@@ -163,7 +164,7 @@ void shard_count(uint64_t *counter, int64_t by);
 struct connection *shard_connection_get(struct shard *shard);
 void shard_connection_put(struct shard *shard, struct connection *connection);
 
-/* Publishes and wakes; see sequencer_publish. */
+/* Publishes, and wakes when the turn's input has been dealt with; see sequencer_publish. */
 enum publish_outcome shard_publish(struct shard *shard, struct publication *publications,
                                    unsigned count);
 

@@ -258,7 +258,8 @@ static bool stream_connect(struct stream *stream)
         return stream->is_carried;
     }
     unsigned loop = (unsigned)sim_below(world.options.shards);
-    size_t capacity = capacities[sim_below(world.options.big_pipes ? 6 : 4)];
+    size_t capacity = world.options.steady ? capacities[5]
+                                           : capacities[sim_below(world.options.big_pipes ? 6 : 4)];
     stream->connection = sim_connect(loop, capacity);
     if (stream->connection == NULL) {
         return false;

@@ -173,12 +173,14 @@ function say(text) {
 
 function check(result, where) {
   const problems = [];
-  if (result.gaps > 0) problems.push(`${result.gaps} gaps`);
+  if (result.gaps > 0) problems.push(`${result.gaps} events lost, and nothing said`);
+  if (result.told > 0) problems.push(`${result.told} events left out, as it said`);
   if (result.repeated > 0) problems.push(`${result.repeated} repetitions`);
   if (result.closed > 0) problems.push(`${result.closed} streams closed`);
   if (result.refused > 0) problems.push(`${result.refused} publishes refused`);
-  if (result.deliveries + result.gaps < result.expected) {
-    problems.push(`${result.expected - result.deliveries - result.gaps} deliveries missing`);
+  const known = result.deliveries + result.gaps + result.told;
+  if (known < result.expected) {
+    problems.push(`${result.expected - known} deliveries missing`);
   }
   if (problems.length > 0) {
     say(`  ${where}: ${problems.join(', ')}`);

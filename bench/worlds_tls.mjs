@@ -116,7 +116,7 @@ function resultOf({ checks, counts, milliseconds: { latency }, server, spate_loa
     client_seconds: own.cpu_share * counts.publish_seconds,
     subscribers: counts.opened, published: counts.published, answered: counts.acknowledged,
     refused: counts.refused, deliveries: counts.deliveries, expected: counts.expected,
-    gaps: checks.lost + checks.announced, repeated: checks.duplicates, closed: counts.cut,
+    gaps: checks.lost, told: checks.announced, repeated: checks.duplicates, closed: counts.cut,
     p50_us: latency.p50 * 1e3, p90_us: latency.p90 * 1e3, p99_us: latency.p99 * 1e3,
     p999_us: latency.p99_9 * 1e3, max_us: latency.max * 1e3,
   };

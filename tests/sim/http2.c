@@ -19,13 +19,16 @@ enum {
 struct carrier {
     struct sim_connection *connection; /* NULL: unused */
     nghttp2_session *session;
-    struct carried *carried[CARRIED_MAX];
+    struct carried *carried[CARRIED_MAX + 1];
     unsigned carried_count;
     unsigned carried_max;
     bool leaving;       /* the hub takes no more requests on it */
     bool shares_little; /* its streams' unread bytes count against all of them */
     int32_t window;
-    struct sim_stamp stamp; /* of the bytes at hand */
+    struct carried question; /* of its own, whose answer must come whole */
+    size_t answer_len;       /* of what was read of it */
+    char answer[16];         /* the beginning */
+    struct sim_stamp stamp;  /* of the bytes at hand */
     char out[OUT_SIZE];
     size_t out_len;
     size_t out_sent;
@@ -205,10 +208,11 @@ static void carrier_session(struct carrier *carrier)
     nghttp2_session_callbacks_del(callbacks);
 }
 
-static void carrier_settings(struct carrier *carrier)
+/* Nothing can be said through a window of 0, until other settings open it. */
+static void carrier_settings(struct carrier *carrier, bool may_shut)
 {
     static const int32_t windows[] = {30, 100, 1000, 16384, WINDOW_DEFAULT, WINDOW_DEFAULT};
-    carrier->window = windows[sim_below(countof(windows))];
+    carrier->window = may_shut && sim_chance(20) ? 0 : windows[sim_below(countof(windows))];
     const nghttp2_settings_entry settings[] = {
         {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, (uint32_t)carrier->window},
@@ -229,7 +233,7 @@ static struct carrier *carrier_new(struct carrier *carrier)
     *carrier = (struct carrier){.connection = connection};
     carrier->carried_max = 1 + (unsigned)sim_below(CARRIED_MAX / 2);
     carrier_session(carrier);
-    carrier_settings(carrier);
+    carrier_settings(carrier, true);
     carrier->shares_little = sim_chance(30);
     if (carrier->shares_little) {
         CHECK(nghttp2_session_set_local_window_size(carrier->session, NGHTTP2_FLAG_NONE, 0,
@@ -266,6 +270,8 @@ static struct carrier *carrier_find(void)
 
 static void carrier_end(struct carrier *carrier, bool hard)
 {
+    carrier->question.was_lost = true;
+    sim_pipe_clear(&carrier->question.inbox);
     while (carrier->carried_count > 0) {
         carried_over(carrier->carried[0], false);
     }
@@ -306,13 +312,81 @@ static void carrier_hear(struct carrier *carrier)
     }
 }
 
+/* ---- Questions between streams ---- */
+
+static nghttp2_nv field(const char *name, size_t name_len, const char *value, size_t value_len)
+{
+    return (nghttp2_nv){(uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value, name_len,
+                        value_len, NGHTTP2_NV_FLAG_NONE};
+}
+
+static void question_ask(struct carrier *carrier)
+{
+    static const char *const paths[] = {"/channels", "/clients", "/stats", "/nowhere"};
+    const char *path = paths[sim_below(countof(paths))];
+    const nghttp2_nv fields[] = {
+        field(":method", 7, "GET", 3),
+        field(":scheme", 7, "http", 4),
+        field(":path", 5, path, strlen(path)),
+        field(":authority", 10, "localhost", 9),
+    };
+    struct carried *question = &carrier->question;
+    *question = (struct carried){.carrier = carrier};
+    question->stream_id =
+        nghttp2_submit_request(carrier->session, NULL, fields, countof(fields), NULL, NULL);
+    CHECK(question->stream_id > 0);
+    carrier->carried[carrier->carried_count++] = question;
+    carrier->answer_len = 0;
+    memset(carrier->answer, 0, sizeof(carrier->answer));
+    world_trace("carrier %u: stream %d asks for %s", number_of(carrier), question->stream_id, path);
+}
+
+/* nghttp2 has held the answer's length against what came; here it must have come at all. */
+static void question_end(struct carrier *carrier)
+{
+    struct carried *question = &carrier->question;
+    bool is_answered = question->is_in_order && carrier->answer_len > 0 &&
+                       (strncmp(carrier->answer, "HTTP/1.1 200", 12) == 0 ||
+                        strncmp(carrier->answer, "HTTP/1.1 404", 12) == 0);
+    if (!is_answered && !world_may_close() && !world_may_refuse()) {
+        fail(carrier, "the question of stream %d was answered with %.12s, %s", question->stream_id,
+             carrier->answer, question->is_in_order ? "in order" : "not to its end");
+    }
+    *question = (struct carried){0};
+}
+
+static void question_step(struct carrier *carrier)
+{
+    struct carried *question = &carrier->question;
+    char bytes[256];
+    size_t len;
+    if (question->stream_id == 0) {
+        if (world.phase == PHASE_RUN && !carrier->leaving && sim_below(100) == 0) {
+            question_ask(carrier);
+        }
+        return;
+    }
+    while ((len = carried_read(question, bytes, sizeof(bytes), NULL)) > 0) {
+        if (carrier->answer_len < sizeof(carrier->answer) - 1) {
+            size_t room = sizeof(carrier->answer) - 1 - carrier->answer_len;
+            memcpy(carrier->answer + carrier->answer_len, bytes, min_size(room, len));
+        }
+        carrier->answer_len += len;
+    }
+    if (question->is_over) {
+        question_end(carrier);
+    }
+}
+
 static void carrier_step(struct carrier *carrier)
 {
+    question_step(carrier);
     if (world.phase == PHASE_RUN && sim_below(400) == 0) {
         (void)nghttp2_submit_ping(carrier->session, NGHTTP2_FLAG_NONE, NULL);
     }
-    if (world.phase == PHASE_RUN && sim_below(600) == 0) {
-        carrier_settings(carrier); /* the windows of all its streams change */
+    bool is_calm = world.phase != PHASE_RUN;
+    if (carrier->window == 0 ? is_calm || sim_below(20) == 0 : !is_calm && sim_below(600) == 0) {
+        carrier_settings(carrier, false); /* the windows of all its streams change */
     }
     carrier_say(carrier);
     carrier_hear(carrier);
@@ -351,12 +425,6 @@ void carriers_end(void)
 }
 
 /* ---- Requests ---- */
-
-static nghttp2_nv field(const char *name, size_t name_len, const char *value, size_t value_len)
-{
-    return (nghttp2_nv){(uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value, name_len,
-                        value_len, NGHTTP2_NV_FLAG_NONE};
-}
 
 /* "GET /path HTTP/1.1", "Host: localhost", and what follows. `text` is changed. */
 static size_t request_fields(char *text, nghttp2_nv *fields)

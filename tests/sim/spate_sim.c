@@ -491,6 +491,9 @@ static void keep_quiet(void)
         world_round();
         subscribers_check_heartbeats(begin_ms);
     }
+    if (world_is_good()) {
+        subscribers_check_count();
+    }
 }
 
 static void drain(void)

@@ -860,6 +860,18 @@ void subscribers_check_heartbeats(uint64_t since_ms)
     }
 }
 
+void subscribers_check_count(void)
+{
+    uint64_t count = 0;
+    for (unsigned i = 0; i < world.options.subscribers; i++) {
+        count += stream_is_there(&streams[i]) && streams[i].joined;
+    }
+    if (count != world.hub.sequencer.subscribers) {
+        world_fail("%llu streams are there, the hub has %llu subscribers",
+                   (unsigned long long)count, (unsigned long long)world.hub.sequencer.subscribers);
+    }
+}
+
 unsigned subscribers_named(unsigned client)
 {
     unsigned count = 0;

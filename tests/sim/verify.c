@@ -106,6 +106,10 @@ static void verify_connection(struct shard *shard, struct connection *connection
         }
         return;
     }
+    if (carried && connection->stream_id == 0) {
+        world_fail("shard %u: a stream is here that its client knows to be over",
+                   shard->shard_index);
+    }
     counts->streams += streaming;
     counts->subscribers += joined;
     counts->refused += !carried && (connection->flags & CONNECTION_REFUSED) != 0;

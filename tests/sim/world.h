@@ -140,6 +140,8 @@ bool subscribers_are_done(void);
 void subscribers_describe(void);
 /* After `since_ms` no stream may be without a word for long. */
 void subscribers_check_heartbeats(uint64_t since_ms);
+/* After a while of silence the hub has noticed everybody who left. */
+void subscribers_check_count(void);
 void subscribers_end(void);
 /* Whether some stream is called this client, as far as the streams know. */
 unsigned subscribers_named(unsigned client);

@@ -193,6 +193,9 @@ void worker_received(void *owner, struct exchange *exchange, struct span text)
     struct subscriber *subscriber = container_of(exchange, struct subscriber, exchange);
     const char *bytes = text.bytes;
     size_t left = text.len;
+    if (unlikely(subscriber->state == SUBSCRIBER_VANISHED)) {
+        return;
+    }
     worker->receiving = subscriber;
     worker->now_ns = load_now_ns();
     score_add(&worker->score->bytes, text.len);
@@ -227,6 +230,9 @@ void worker_sum_up(struct worker *worker)
     struct worker_score *score = worker->score;
     for (uint32_t i = 0; i < worker->count; i++) {
         struct subscriber *subscriber = &worker->subscribers[i];
+        if (subscriber->state == SUBSCRIBER_VANISHED) {
+            continue;
+        }
         if (subscriber->state != SUBSCRIBER_OPEN) {
             score_add(&score->not_open, 1);
         }

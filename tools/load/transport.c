@@ -66,21 +66,17 @@ struct transport {
 
 /* --- Sockets ---------------------------------------------------------------------------------- */
 
-static int socket_bind(const struct transport_options *options, int fd, uint32_t number)
+static int socket_bind(int fd, uint32_t source)
 {
     const int on = 1;
-    const struct sockaddr_in source = {
-        .sin_family = AF_INET,
-        .sin_addr.s_addr = htonl(options->source_first + number % options->source_count),
-    };
+    const struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(source)};
     (void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
-    return bind(fd, (const struct sockaddr *)&source, sizeof source) < 0 ? -errno : 0;
+    return bind(fd, (const struct sockaddr *)&address, sizeof address) < 0 ? -errno : 0;
 }
 
 /* A plain descriptor, connecting; or a negative errno. */
-static int socket_connect(const struct transport_options *options, uint32_t number, bool is_slow)
+static int socket_connect(const struct target_address *at, uint32_t source, bool is_slow)
 {
-    const struct target_address *at = options->at;
     const int fd = socket(at->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         return -errno;
@@ -91,7 +87,7 @@ static int socket_connect(const struct transport_options *options, uint32_t numb
         const int size = SLOW_RECEIVE_BUFFER;
         (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
     }
-    int r = options->source_count > 0 ? socket_bind(options, fd, number) : 0;
+    int r = source != 0 ? socket_bind(fd, source) : 0;
     if (r == 0 && connect(fd, (const struct sockaddr *)&at->address, at->address_len) < 0 &&
         errno != EINPROGRESS) {
         r = -errno;
@@ -119,10 +115,12 @@ static struct exchange *exchange_at(const struct transport *transport, uint32_t 
 static int stream_connect(struct transport *transport, struct io_stream *stream,
                           const struct exchange *exchange)
 {
-    const uint32_t number = transport->options.number_first + exchange_number(transport, exchange);
+    const struct transport_handler *handler = transport->handler;
+    const uint32_t source =
+        handler->source == NULL ? 0 : handler->source(transport->owner, exchange);
     /* A slow one over HTTP/2 shares its socket with others; its window makes it slow. */
     const bool is_slow = exchange->is_slow && !transport_is_http2(&transport->options);
-    int r = socket_connect(&transport->options, number, is_slow);
+    int r = socket_connect(transport->options.at, source, is_slow);
     return r < 0 ? r : io_adopt(transport->io, stream, r);
 }
 

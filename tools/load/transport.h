@@ -40,6 +40,8 @@ struct exchange {
 };
 
 struct transport_handler {
+    /* The address to connect from, IPv4 in host order; 0, or without this callback: any. */
+    uint32_t (*source)(void *owner, const struct exchange *exchange);
     /* The request's text, when there is a connection for it; the same each time it is asked for. */
     struct span (*request)(void *owner, struct exchange *exchange);
     void (*received)(void *owner, struct exchange *exchange, struct span text);
@@ -59,9 +61,6 @@ struct transport_options {
     struct tls_client_context *tls;  /* for an address with TLS */
     uint32_t streams_per_connection; /* 0: HTTP/1.1 */
     bool has_slow;
-    uint32_t source_first; /* IPv4, host order; 0: the kernel's choice */
-    uint32_t source_count;
-    uint32_t number_first; /* the first exchange's, of all processes: spreads the sources */
     /* The exchanges lie in an array of the owner's structs. */
     struct exchange *exchanges;
     size_t exchange_stride;

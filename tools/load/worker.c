@@ -20,6 +20,21 @@ enum {
 
 /* --- Connecting ------------------------------------------------------------------------------- */
 
+/* The transport's callback: where to connect from. */
+static uint32_t on_source(void *owner, const struct exchange *exchange)
+{
+    const struct worker *worker = owner;
+    const struct subscriber *subscriber = container_of(exchange, struct subscriber, exchange);
+    const struct options *options = worker->options;
+    uint64_t number = worker->first + (uint64_t)(subscriber - worker->subscribers);
+    const struct source *from = &options->source;
+    if (subscriber->is_vanishing && options->vanishing_source.count > 0) {
+        from = &options->vanishing_source;
+        number = (uint64_t)((double)number * options->vanishing_percent / 100);
+    }
+    return from->count == 0 ? 0 : from->first + (uint32_t)(number % from->count);
+}
+
 /* The transport's callback: what to ask for. */
 static struct span on_request(void *owner, struct exchange *exchange)
 {
@@ -135,22 +150,30 @@ void worker_drop(struct worker *worker, struct subscriber *subscriber, const cha
 static void on_ended(void *owner, struct exchange *exchange, const char *problem)
 {
     struct worker *worker = owner;
-    worker_drop(worker, container_of(exchange, struct subscriber, exchange),
-                problem == NULL ? "the server closed the connection" : problem);
+    struct subscriber *subscriber = container_of(exchange, struct subscriber, exchange);
+    if (subscriber->state == SUBSCRIBER_VANISHED) {
+        exchange_close(worker->transport, exchange);
+        return;
+    }
+    worker_drop(worker, subscriber, problem == NULL ? "the server closed the connection" : problem);
 }
 
 static void on_closed(void *owner, struct exchange *exchange)
 {
     struct worker *worker = owner;
     struct subscriber *subscriber = container_of(exchange, struct subscriber, exchange);
-    CHECK(subscriber->state == SUBSCRIBER_CLOSING);
     event_reader_reset(&subscriber->reader);
+    if (subscriber->state == SUBSCRIBER_VANISHED) {
+        return;
+    }
+    CHECK(subscriber->state == SUBSCRIBER_CLOSING);
     subscriber->position = worker_ring(worker, subscriber)->head;
     if (subscriber->is_stormed) {
         subscriber->is_stormed = false;
         subscriber->state = SUBSCRIBER_IDLE;
         wheel_remove(&worker->wheel, &subscriber->timer);
-        list_append(&worker->connect_queue, &subscriber->queue_link);
+        list_append(worker->keeps_away ? &worker->away : &worker->connect_queue,
+                    &subscriber->queue_link);
     } else {
         connect_later(worker, subscriber, worker->retry_ms);
     }
@@ -192,47 +215,10 @@ static void serve_timers(struct worker *worker)
     }
 }
 
-/* --- Storms ----------------------------------------------------------------------------------- */
-
-static void serve_storm(struct worker *worker)
-{
-    /* Pairs with the release of whoever calls the storm. */
-    const uint32_t storms = __atomic_load_n(&worker->board->storm_count, __ATOMIC_ACQUIRE);
-    if (storms == worker->storms_seen) {
-        return;
-    }
-    worker->storms_seen = storms;
-    const uint64_t now_ns = load_now_ns();
-    const uint64_t bound = (uint64_t)(worker->options->storm_percent * 10000);
-    /* Over HTTP/2 every second storm cuts whole connections, and the others streams. */
-    const uint32_t per_connection = worker->options->streams_per_connection;
-    const uint32_t together = per_connection > 0 && storms % 2 == 0 ? per_connection : 1;
-    bool is_hit = false;
-    for (uint32_t i = 0; i < worker->count; i++) {
-        struct subscriber *subscriber = &worker->subscribers[i];
-        if (i % together == 0) {
-            is_hit = random_below(&worker->random, 1000000) < bound;
-        }
-        if (subscriber->state != SUBSCRIBER_OPEN || !is_hit) {
-            continue;
-        }
-        score_add(&worker->score->open, UINT64_MAX);
-        score_add(&worker->score->storm_cuts, 1);
-        subscriber->state = SUBSCRIBER_CLOSING;
-        subscriber->is_stormed = true;
-        subscriber->cut_ns = now_ns;
-        if (together > 1) {
-            exchange_cut(worker->transport, &subscriber->exchange);
-        } else {
-            exchange_close(worker->transport, &subscriber->exchange);
-        }
-    }
-    worker->in_flight_since_ns = now_ns;
-}
-
 /* --- The loop --------------------------------------------------------------------------------- */
 
 static const struct transport_handler handler = {
+    .source = on_source,
     .request = on_request,
     .received = worker_received,
     .ended = on_ended,
@@ -262,7 +248,7 @@ static int worker_loop(struct worker *worker)
     uint64_t noticed_ms = 0;
     while (worker->phase != LOAD_DONE) {
         connect_some(worker);
-        serve_storm(worker);
+        worker_serve_orders(worker);
         serve_timers(worker);
         const bool is_connecting = !list_is_empty(&worker->connect_queue);
         int r = transport_turn(worker->transport, is_connecting ? 1 : TURN_MS);
@@ -290,6 +276,13 @@ static uint32_t ring_size(const struct worker *worker)
     return size;
 }
 
+/* Spread evenly: of the first n, as many as the percentage wants. */
+static bool is_one_of(uint64_t number, double percent)
+{
+    const uint64_t share = (uint64_t)(percent * 10000);
+    return (number + 1) * share / 1000000 != number * share / 1000000;
+}
+
 static int worker_memory(struct worker *worker)
 {
     const struct options *options = worker->options;
@@ -308,12 +301,11 @@ static int worker_memory(struct worker *worker)
             return r;
         }
     }
-    const uint64_t slow = (uint64_t)(options->slow_percent * 10000);
     for (uint32_t i = 0; i < worker->count; i++) {
         struct subscriber *subscriber = &worker->subscribers[i];
-        /* Spread evenly: as many of the first n as the percentage wants. */
         const uint64_t number = worker->first + i;
-        subscriber->exchange.is_slow = (number + 1) * slow / 1000000 != number * slow / 1000000;
+        subscriber->exchange.is_slow = is_one_of(number, options->slow_percent);
+        subscriber->is_vanishing = is_one_of(number, options->vanishing_percent);
         list_append(&worker->connect_queue, &subscriber->queue_link);
     }
     return 0;
@@ -322,6 +314,7 @@ static int worker_memory(struct worker *worker)
 static int worker_init(struct worker *worker, const char **ret_reason)
 {
     list_init(&worker->connect_queue);
+    list_init(&worker->away);
     int r = worker_memory(worker);
     if (r < 0) {
         *ret_reason = "not enough memory for so many subscribers";
@@ -334,9 +327,6 @@ static int worker_init(struct worker *worker, const char **ret_reason)
         .tls = options->tls,
         .streams_per_connection = options->streams_per_connection,
         .has_slow = options->slow_percent > 0,
-        .source_first = options->source_first,
-        .source_count = options->source_count,
-        .number_first = worker->first,
         .exchanges = &worker->subscribers[0].exchange,
         .exchange_stride = sizeof(struct subscriber),
         .exchange_count = worker->count,

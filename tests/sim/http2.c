@@ -103,10 +103,10 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, nghtt
     }
     bool is_status = label.len == 7 && memcmp(label.base, ":status", 7) == 0;
     if (is_status) {
-        snprintf(line, sizeof(line), "HTTP/1.1 %s as-carried\r\n", (const char *)text.base);
+        snprintf(line, sizeof(line), "HTTP/1.1 %.*s as-carried\r\n", (int)text.len, text.base);
     } else {
-        snprintf(line, sizeof(line), "%s: %s\r\n", (const char *)label.base,
-                 (const char *)text.base);
+        snprintf(line, sizeof(line), "%.*s: %.*s\r\n", (int)label.len, label.base, (int)text.len,
+                 text.base);
     }
     if (carried->is_headed || (label.len == 10 && memcmp(label.base, "connection", 10) == 0)) {
         fail(carrier, "a field that has no place in an answer: %s", line);

@@ -1,4 +1,4 @@
-// Bar charts as SVG, without a library and without scripts.
+// Bar charts, lines and courses over time, as SVG, without a library and without scripts.
 
 const colours = ['#0072b2', '#56b4e9', '#d55e00', '#666666', '#cc79a7', '#009e73'];
 
@@ -71,6 +71,76 @@ export function bars(title, groups, { scale = 'linear', format = String } = {}) 
 <rect width="100%" height="100%" fill="#ffffff"/>
 <text x="10" y="24" font-size="15">${escape(title)}${note}</text>
 ${parts.join('\n')}
+</svg>
+`;
+}
+
+// 1, 2 or 5 times a power of ten, so that about four of them fit.
+function roundStep(range) {
+  const power = 10 ** Math.floor(Math.log10(range / 4));
+  return [1, 2, 5, 10].map((one) => one * power).find((step) => range / step <= 5);
+}
+
+function axis(values, scale) {
+  const top = Math.max(...values, 0);
+  if (scale === 'log') {
+    const least = Math.min(...values.filter((value) => value > 0), top || 1);
+    const from = Math.floor(Math.log10(least || 0.1));
+    const to = Math.max(from + 1, Math.ceil(Math.log10(top || 1)));
+    const ticks = Array.from({ length: to - from + 1 }, (_, i) => 10 ** (from + i));
+    return { ticks, part: (value) => (Math.log10(Math.max(value, 10 ** from)) - from) / (to - from) };
+  }
+  const step = roundStep(top || 1);
+  const end = Math.ceil((top || 1) / step - 1e-9) * step;
+  const ticks = Array.from({ length: Math.round(end / step) + 1 }, (_, i) => i * step);
+  return { ticks, part: (value) => value / end };
+}
+
+// `panels`: [{ title, scale, format, series: [{ name, points: [[seconds, value]], dots }] }], one below the
+// other over the same time. `marks`: [{ at, to, name }], what went on from when to when.
+export function timeline(title, panels, marks, { width = 860, height = 130 } = {}) {
+  const left = 90;
+  const top = 78;
+  const plot = width - left - 20;
+  const end = Math.max(...panels.flatMap(({ series }) => series.flatMap(({ points }) => points.map(([x]) => x))),
+                       ...marks.map(({ to }) => to), 1);
+  const xOf = (at) => left + (at / end) * plot;
+  const parts = [];
+  const bottom = top + panels.length * (height + 44) - 20;
+  marks.forEach(({ at, to, name }, i) => {
+    const x = xOf(at);
+    parts.push(i % 2 === 0 ? `<rect x="${x.toFixed(1)}" y="${top}" width="${Math.max(1, xOf(to) - x).toFixed(1)}" height="${bottom - top}" fill="#f3f3f3"/>` : '',
+               `<text x="${(x + 2).toFixed(1)}" y="${i % 2 === 0 ? 62 : 48}" fill="#444444" font-size="11">${escape(name)}</text>`);
+  });
+  panels.forEach((panel, index) => {
+    const y = top + 18 + index * (height + 44);
+    const scale = axis(panel.series.flatMap(({ points }) => points.map(([, value]) => value)), panel.scale);
+    const yOf = (value) => y + height - scale.part(value) * height;
+    for (const tick of scale.ticks) {
+      parts.push(`<line x1="${left}" x2="${left + plot}" y1="${yOf(tick).toFixed(1)}" y2="${yOf(tick).toFixed(1)}" stroke="#dddddd"/>`,
+                 `<text x="${left - 6}" y="${(yOf(tick) + 4).toFixed(1)}" text-anchor="end" font-size="11">${escape((panel.format ?? String)(tick))}</text>`);
+    }
+    parts.push(`<text x="${left}" y="${y - 6}" font-weight="bold">${escape(panel.title)}</text>`);
+    let key = left + plot;
+    panel.series.toReversed().forEach(({ name }, i) => {
+      key -= name.length * 6.5 + 24;
+      parts.push(`<rect x="${key.toFixed(1)}" y="${y - 15}" width="10" height="10" fill="${colours[panel.series.length - 1 - i]}"/>`,
+                 `<text x="${(key + 14).toFixed(1)}" y="${y - 6}" font-size="11">${escape(name)}</text>`);
+    });
+    panel.series.forEach(({ points, dots }, i) => {
+      const places = points.map(([x, value]) => [xOf(x).toFixed(1), yOf(value).toFixed(1)]);
+      parts.push(dots ? places.map(([x, value]) => `<circle cx="${x}" cy="${value}" r="1.6" fill="${colours[i]}"/>`).join('')
+        : `<polyline points="${places.map((place) => place.join(',')).join(' ')}" fill="none" stroke="${colours[i]}" stroke-width="1.5"/>`);
+    });
+  });
+  const step = roundStep(end);
+  for (let at = 0; at <= end; at += step) {
+    parts.push(`<text x="${xOf(at).toFixed(1)}" y="${bottom + 16}" text-anchor="middle" font-size="11">${at} s</text>`);
+  }
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${bottom + 28}" viewBox="0 0 ${width} ${bottom + 28}" font-family="sans-serif" font-size="12">
+<rect width="100%" height="100%" fill="#ffffff"/>
+<text x="10" y="24" font-size="15">${escape(title)}</text>
+${parts.filter((part) => part !== '').join('\n')}
 </svg>
 `;
 }

@@ -9,7 +9,10 @@ struct first_event {
     uint64_t published_ms;
 };
 
-/* False if there is one no longer: neither the shard nor the history has it. */
+/*
+ * The oldest of them that there still is, if there is any. False if older ones are gone: neither
+ * the shard nor the history has them.
+ */
 static bool first_after(struct sequencer *sequencer, const struct feed *feed, uint64_t after,
                         struct first_event *ret_first)
 {
@@ -25,28 +28,37 @@ static bool first_after(struct sequencer *sequencer, const struct feed *feed, ui
     CHECK(pthread_mutex_lock(&sequencer->mutex) == 0);
     const struct history *history = &feed->channel->history;
     uint32_t index = history_find(history, after);
-    if (index < history->count && history->evicted_sequence <= after) {
+    bool is_whole = index < history->count && history->evicted_sequence <= after;
+    if (index < history->count) {
         frame = history_at(history, index);
         *ret_first = (struct first_event){frame->published_bytes, frame->published_ms};
     }
     CHECK(pthread_mutex_unlock(&sequencer->mutex) == 0);
-    return frame != NULL;
+    return is_whole;
 }
 
-static bool is_over(const struct fanout *fanout, const struct feed *feed, uint64_t after)
+bool lag_measure(const struct fanout *fanout, const struct subscriber *subscriber,
+                 const struct feed *feed, struct lag *ret_lag)
 {
-    struct first_event first;
+    uint64_t after = max_u64(subscriber->position, subscriber->joined);
+    struct first_event first = {feed->head_bytes, fanout->wall_ms};
     if (feed->head <= after) {
         return false;
     }
-    if (!first_after(fanout->sequencer, feed, after, &first)) {
-        return true;
-    }
+    ret_lag->is_lost = !first_after(fanout->sequencer, feed, after, &first);
     /* The history may already have more than has come to the shard. */
-    uint64_t bytes = feed->head_bytes - min_u64(feed->head_bytes, first.published_bytes);
-    uint64_t age_ms = fanout->wall_ms - min_u64(fanout->wall_ms, first.published_ms);
-    return (feed->lag->bytes_max > 0 && bytes > feed->lag->bytes_max) ||
-           (feed->lag->age_ms_max > 0 && age_ms > feed->lag->age_ms_max);
+    ret_lag->bytes = feed->head_bytes - min_u64(feed->head_bytes, first.published_bytes);
+    ret_lag->age_ms = fanout->wall_ms - min_u64(fanout->wall_ms, first.published_ms);
+    return true;
+}
+
+static bool is_over(const struct fanout *fanout, const struct subscriber *subscriber,
+                    const struct feed *feed)
+{
+    struct lag lag;
+    return lag_measure(fanout, subscriber, feed, &lag) &&
+           (lag.is_lost || (feed->lag->bytes_max > 0 && lag.bytes > feed->lag->bytes_max) ||
+            (feed->lag->age_ms_max > 0 && lag.age_ms > feed->lag->age_ms_max));
 }
 
 /* What is to be done with the subscriber. */
@@ -54,11 +66,10 @@ static enum lag_policy lag_check(const struct fanout *fanout, const struct subsc
 {
     const struct membership *memberships =
         subscriber->many != NULL ? subscriber->many : &subscriber->only;
-    uint64_t after = max_u64(subscriber->position, subscriber->joined);
     enum lag_policy policy = LAG_CATCH_UP;
     for (unsigned i = 0; i < subscriber->channel_count; i++) {
         const struct feed *feed = memberships[i].feed;
-        if (feed->lag->policy > policy && is_over(fanout, feed, after)) {
+        if (feed->lag->policy > policy && is_over(fanout, subscriber, feed)) {
             policy = feed->lag->policy;
         }
     }

@@ -108,6 +108,11 @@ static uint32_t hub_connection_max(const struct config *config, unsigned shard_c
     return (uint32_t)min_u64(count, 1U << 24);
 }
 
+uint32_t hub_connections_per_shard(const struct hub *hub)
+{
+    return hub->connection_max / hub->shard_count + 1;
+}
+
 static int hub_draw_secrets(struct hub *hub, struct hash_key *key)
 {
     uint64_t random[4];

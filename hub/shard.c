@@ -355,8 +355,9 @@ static void shard_send_outboxes(struct shard *shard)
 
 static void shard_timers(struct shard *shard)
 {
+    shard->wheel_ms = min_u64(shard->now_ms, shard->wheel_ms + SHARD_TIMER_STEP_MS);
     for (unsigned i = 0; i < SHARD_TIMERS_PER_TURN; i++) {
-        struct wheel_node *node = wheel_take(&shard->wheel, shard->now_ms);
+        struct wheel_node *node = wheel_take(&shard->wheel, shard->wheel_ms);
         if (node == NULL) {
             return;
         }
@@ -485,7 +486,7 @@ static int shard_timeout_ms(struct shard *shard)
     if (shard_has_orders(shard) || fanout_has_work(&shard->fanout) ||
         !list_is_empty(&shard->outgoing) || !list_is_empty(&shard->pumping) ||
         shard->control_send_count > 0 || !mailbox_is_empty(&shard->mailbox) ||
-        shard->notices.count > 0) {
+        shard->notices.count > 0 || shard->wheel_ms < shard->now_ms) {
         return 0;
     }
     uint64_t wait_ms = wheel_wait_ms(&shard->wheel, shard->now_ms);
@@ -668,7 +669,7 @@ struct shard *shard_new(struct hub *hub, unsigned shard_index)
     shard->profile = profile_new(hub_world->clock_ns);
     bool failed = shard->control_sends == NULL || shard->shorts == NULL || shard->scratch == NULL ||
                   shard->profile == NULL;
-    failed |= table_init(&shard->clients, hub->connection_max) < 0;
+    failed |= table_init(&shard->clients, hub_connections_per_shard(hub)) < 0;
     failed |= queue_init(&shard->queue, config->queue_length) < 0;
     if (!failed) {
         sequencer_attach_queue(&hub->sequencer, shard_index, &shard->queue);
@@ -703,6 +704,7 @@ void shard_free(struct shard *shard)
     memory_free(shard->shorts);
     buffer_fini(&shard->plain);
     buffer_fini(&shard->sealed);
+    http2_memory_fini(&shard->http2_memory);
     memory_free(shard->scratch);
     profile_free(shard->profile);
     memory_free(shard);
@@ -721,6 +723,7 @@ int shard_open(struct shard *shard)
     shard->now_ms = io_now_ms(shard->io);
     shard->wall_ms = hub_wall_ms();
     wheel_init(&shard->wheel, shard->now_ms);
+    shard->wheel_ms = shard->now_ms;
     for (unsigned i = 0; i < hub->listen_count; i++) {
         struct shard_listener *listener = &shard->listeners[i];
         listener->listener.fd = hub->listens[i].fds[shard->shard_index];

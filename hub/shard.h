@@ -22,6 +22,7 @@
 #include "core/mailbox.h"
 #include "core/profile.h"
 #include "hub/connection.h"
+#include "hub/http2_memory.h"
 #include "hub/hub.h"
 #include "hub/system_channel.h"
 #include "net/io.h"
@@ -43,6 +44,11 @@ enum {
     SHARD_FANOUT_SENDS_FIRST = 32,
     SHARD_FANOUT_SENDS_MOST = 256,
     SHARD_TIMERS_PER_TURN = 1024,
+    /*
+     * After a standstill, time goes on for the timers by so much a turn: what peers sent meanwhile
+     * is read before they are told that their time is up.
+     */
+    SHARD_TIMER_STEP_MS = 250,
     SHARD_SWEEP_MS = 500,
     /* One receive, and half a record from before. */
     SHARD_PLAIN_MAX_BYTES = 256 * 1024,
@@ -106,6 +112,7 @@ struct shard {
     uint64_t now_ms;  /* monotonic, of this turn */
     uint64_t wall_ms; /* Unix, of this turn */
     struct wheel wheel;
+    uint64_t wheel_ms; /* up to then the timers have been served */
     uint64_t sweep_due_ms;
     uint64_t sweep_after; /* the sequencer's place in its sweep (shard 0) */
     bool draining;
@@ -132,6 +139,7 @@ struct shard {
     uint32_t short_count;
     struct buffer plain;  /* scratch of the transports: what was just received, and ... */
     struct buffer sealed; /* ... records that answer it */
+    struct http2_memory http2_memory;
     /* Scratch memory of the call being answered (hub/call.h). */
     char *scratch;
     size_t scratch_size;

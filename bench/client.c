@@ -446,8 +446,18 @@ static void turn(int timeout_ms)
     publisher_flush();
 }
 
+/* True if the server has closed it while nobody looked. */
+static bool publisher_is_over(void)
+{
+    char byte;
+    return recv(client.publisher, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 static void publisher_open(void)
 {
+    if (client.publisher >= 0 && publisher_is_over()) {
+        publisher_close();
+    }
     if (client.publisher < 0 && !client.once) {
         client.publisher = connect_to(client.publish_port, UINT32_C(0), true);
         watch(client.publisher, UINT64_MAX);

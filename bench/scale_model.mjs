@@ -53,8 +53,8 @@ const measured = {
   loopbackUs: median(hot.results.one[spate].map((r) => (r.server_seconds * 1e6) / r.deliveries)),
   acceptUs: median(hot.results.connect[spate].map((r) => (r.server_seconds * 1e6) / r.subscribers)),
   userBytes: Math.max(hot.memory[spate].user, hot.memory[spate].userAfter),
-  // Of both ends, which are alike; and what Spate's end has beyond a bare socket.
-  kernelBytes: hot.memory.bare.kernel / 2 + Math.max(0, hot.memory[spate].kernel - hot.memory.bare.kernel),
+  // It was measured for both ends, which are alike.
+  kernelBytes: hot.memory[spate].kernel / 2,
   publishUs: median(compare.worlds.publish.results.publish[spate].map((r) => (r.server_seconds * 1e6) / r.published)),
   lockNs: ns('nobody', 1),
   entryNs: (ns('busy', 64) - ns('busy', 1)) / 63,

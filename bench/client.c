@@ -16,6 +16,7 @@
  *     --more TEXT              what each further channel adds to the path of --subscribe
  *     --zipf 1                 channel n has a share of the subscribers in proportion to 1 / (n +
  * 1)
+ *     --address N              where it connects from: 127.0.1.1 plus N, and those after it
  *     --pid PID                a process of the server (repeatable): its CPU time is told
  *
  *   connect N                  opens N subscribers and waits for their response heads
@@ -60,7 +61,7 @@ enum {
     PATH_MAX_BYTES = 2048,
     PUBLISH_UNSENT_MAX = 1 << 20,
     CONNECTING_MAX = 256,
-    ADDRESS_PORTS = 20000, /* connections from one source address */
+    ADDRESS_PORTS = 12000, /* connections from one address: beyond, finding a port takes long */
 };
 
 static const uint64_t GIVE_UP_NS = 5000000000ULL;
@@ -92,6 +93,7 @@ struct client {
     const char *after;
     const char *type;
     size_t size;
+    uint32_t address; /* its first source address, from 127.0.1.1 on */
     uint32_t channel_count;
     uint32_t each; /* channels of a subscriber */
     bool zipf;
@@ -158,7 +160,7 @@ static int connect_to(uint16_t port, uint32_t place, bool wait)
 {
     struct sockaddr_in from = {
         .sin_family = AF_INET,
-        .sin_addr.s_addr = htonl(0x7f000101 + place / ADDRESS_PORTS),
+        .sin_addr.s_addr = htonl(0x7f000101 + client.address + place / ADDRESS_PORTS),
     };
     struct sockaddr_in to = {
         .sin_family = AF_INET,
@@ -324,6 +326,18 @@ static void subscriber_ready(struct subscriber *subscriber)
 
 /* ---- Publishing ------------------------------------------------------------------------------ */
 
+/* The server has closed it: servers do so with those who have long asked for nothing. */
+static void publisher_close(void)
+{
+    if (client.answered < client.published) {
+        fprintf(stderr, "bench_client: the server closed the publisher's connection\n");
+        exit(1);
+    }
+    close(client.publisher);
+    client.publisher = -1;
+    client.answer_tail_len = 0;
+}
+
 /* Counts the status lines of the answers, wherever the stream is cut. */
 static void publisher_ready(void)
 {
@@ -334,8 +348,7 @@ static void publisher_ready(void)
                        RECEIVE_BYTES - STATUS_LEN, MSG_DONTWAIT);
     if (got <= 0) {
         if (got == 0 || errno != EAGAIN) {
-            fprintf(stderr, "bench_client: the server closed the publisher's connection\n");
-            exit(1);
+            publisher_close();
         }
         return;
     }
@@ -465,8 +478,18 @@ static void turn(int timeout_ms)
     publisher_flush();
 }
 
+/* True if the server has closed it while nobody looked. */
+static bool publisher_is_over(void)
+{
+    char byte;
+    return recv(client.publisher, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 static void publisher_open(void)
 {
+    if (client.publisher >= 0 && publisher_is_over()) {
+        publisher_close();
+    }
     if (client.publisher < 0 && !client.once) {
         client.publisher = connect_to(client.publish_port, UINT32_C(0), true);
         watch(client.publisher, UINT64_MAX);
@@ -746,6 +769,8 @@ static bool option_number(const char *name, const char *value)
         client.size = number;
     } else if (strcmp(name, "--channels") == 0) {
         client.channel_count = (uint32_t)number;
+    } else if (strcmp(name, "--address") == 0) {
+        client.address = (uint32_t)number;
     } else if (strcmp(name, "--each") == 0) {
         client.each = (uint32_t)number;
     } else if (strcmp(name, "--zipf") == 0) {

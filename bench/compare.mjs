@@ -120,7 +120,8 @@ class Clients {
     const count = world.processes;
     this.clients = Array.from({ length: count }, (_, index) => new Client(
       port, server, { ...world, channels: Math.floor(world.channels / count) },
-      server.client.map((word) => word.replace('c%u', `p${index}-c%u`))));
+      // From an address of its own each: one has 28,000 ports.
+      [...server.client.map((word) => word.replace('c%u', `p${index}-c%u`)), '--address', String(10 * index)]));
   }
 
   async ask(command) {

@@ -32,7 +32,7 @@ const sweeps = [
   ...counts.map((n) => ({ name: 'quiet', n, args: ['--to', 'everybody', '--shards', n, '--quiet', 1, '--events', 300] })),
   ...counts.map((n) => ({ name: 'nobody', n, args: ['--to', 'nobody', '--publishers', n] })),
   ...counts.map((n) => ({ name: 'one', n, args: ['--to', 'one', '--shards', 64, '--publishers', n] })),
-  ...counts.map((n) => ({ name: 'everybody', n, args: ['--to', 'everybody', '--shards', 64, '--publishers', n] })),
+  ...counts.map((n) => ({ name: 'everybody', n, args: ['--to', 'everybody', '--shards', 64, '--publishers', n, '--burst', 16] })),
   ...counts.map((n) => ({ name: 'mailbox', n, args: ['--to', 'mailbox', '--publishers', n] })),
 ];
 

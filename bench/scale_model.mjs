@@ -53,14 +53,15 @@ const measured = {
   loopbackUs: median(hot.results.one[spate].map((r) => (r.server_seconds * 1e6) / r.deliveries)),
   acceptUs: median(hot.results.connect[spate].map((r) => (r.server_seconds * 1e6) / r.subscribers)),
   userBytes: Math.max(hot.memory[spate].user, hot.memory[spate].userAfter),
-  // Of both ends, which are alike; and what Spate's end has beyond a bare socket.
-  kernelBytes: hot.memory.bare.kernel / 2 + Math.max(0, hot.memory[spate].kernel - hot.memory.bare.kernel),
+  // It was measured for both ends, which are alike.
+  kernelBytes: hot.memory[spate].kernel / 2,
   publishUs: median(compare.worlds.publish.results.publish[spate].map((r) => (r.server_seconds * 1e6) / r.published)),
   lockNs: ns('nobody', 1),
-  entryNs: (ns('busy', 64) - ns('busy', 1)) / 63,
   wakeNs: (ns('quiet', 64) - ns('quiet', 1)) / 63,
-  gain: median(shards.results.one.io_uring[2].map((r, i) => r.rate / shards.results.one.io_uring[1][i].rate)),
+  gain: median(shards.results.one.io_uring[2].map((r, i) => (2 * shards.results.one.io_uring[1][i].cpu) / r.cpu)),
 };
+// Without the wake-ups that were needed all the same.
+measured.entryNs = (ns('burst', 64) - of(contention.results.burst[64], 'wakes') * measured.wakeNs - ns('burst', 1)) / 63;
 
 // ---- What is known --------------------------------------------------------------------------------
 
@@ -108,12 +109,14 @@ const inputs = table(['what', 'measured', 'by'], [
   ['a send of one event to one subscriber, without the receiving half', `${digits(measured.sendUs)} µs of CPU`, 'bench/shards, one at a time'],
   ['the same with the receiving half, on loopback', `${digits(measured.loopbackUs)} µs`, 'bench/compare, hot-10000 one'],
   ['a delivery where events share sends (16 under way)', `${digits(measured.sharedSendUs)} µs`, 'bench/shards'],
-  ['two shards against one', `${digits(measured.gain)} ×`, 'bench/shards'],
+  ['two shards against one, by CPU time', `${digits(measured.gain)} ×`, 'bench/shards, one at a time'],
   ['a subscriber that connects', `${digits(measured.acceptUs)} µs`, 'bench/compare, hot-10000 connect'],
   ['a publish, all of it', `${digits(measured.publishUs)} µs`, 'bench/compare, publish'],
   ['of that the sequencer, nobody listens', `${digits(measured.lockNs)} ns`, 'bench/contention'],
-  ['... and for each shard that listens', `${digits(measured.entryNs)} ns`, 'bench/contention, busy'],
-  ['... and if that shard sleeps', `${digits(measured.wakeNs)} ns`, 'bench/contention, quiet'],
+  ['... and for each shard that listens', `${digits(measured.entryNs)} ns`, 'bench/contention, 16 in a turn'],
+  ['... and if that shard sleeps', `${digits(measured.wakeNs)} ns`, 'bench/contention, all asleep'],
+  ['events a second at which the lock is always held: one shard listens', millions(Math.round(1e9 / (measured.lockNs + measured.entryNs))), 'computed'],
+  ['... 64 listen', millions(Math.round(1e9 / (measured.lockNs + 64 * measured.entryNs))), 'computed'],
   ['user memory of a subscriber', `${Math.round(measured.userBytes)} B`, 'bench/compare, hot-10000'],
   ['kernel memory of its connection, this end', `${Math.round(measured.kernelBytes)} B`, 'bench/compare, hot-10000'],
 ]);

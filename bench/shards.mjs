@@ -131,8 +131,11 @@ async function measure(sink, io, shards) {
   const client = new Program('bench_client', ['--port', String(port), '--size', options.size,
                                               '--pid', String(hub.child.pid)]);
   await client.ask(`connect ${readers}`);
-  const there = await stats();
-  const streams = there.streams ?? there.subscribers;
+  let { streams } = await stats();
+  for (let tries = 0; streams < subscribers + readers && tries < 20; tries++) {
+    await sink.ask('settle 500');
+    ({ streams } = await stats());
+  }
   if (connected.connected !== subscribers || streams !== subscribers + readers) {
     throw new Error(`${streams} streams, and not ${subscribers + readers}`);
   }

@@ -5,6 +5,7 @@
  *
  *   bench_sink DEVICE     makes the device (tun); then obeys lines on standard input:
  *     connect COUNT ADDRESS PORT PATH   opens COUNT connections, from 10.99.1.1 on
+ *     settle MS                         sees to packets that were lost, for so long
  *     reset                             resets all of them, and forgets them
  *
  * Each line is answered by one line. Needs the right to make devices; see bench/shards.
@@ -29,7 +30,8 @@ enum {
     ADDRESS_PORTS = 20000, /* connections from one address */
     PORT_FIRST = 20000,
     UNDER_WAY_MAX = 64, /* connections that have not been answered */
-    PATIENCE_MS = 2000, /* without an answer, until it is over */
+    PATIENCE_MS = 500,  /* without an answer, until those that are missing are asked for again */
+    TRIES_MAX = 20,
     PACKET_MAX = 65536,
     REQUEST_MAX = 512,
     COUNT_MAX = 1000000,
@@ -43,7 +45,8 @@ struct sink {
     uint32_t count;
     uint32_t asked;
     uint32_t answered;
-    uint32_t *next; /* of each connection: the sequence number of our next byte */
+    uint32_t start; /* the sequence number of all SYNs */
+    uint32_t *next; /* of each connection: that of our next byte; after the SYN, until an answer */
 };
 
 static struct sink sink;
@@ -111,7 +114,8 @@ static void syn_send(uint32_t index)
 {
     /* Segments of 1,460 bytes, windows in units of 1,024. */
     static const char options[8] = {2, 4, 0x05, (char)0xb4, 1, 3, 3, 10};
-    struct segment segment = {.tcp = {.syn = 1, .seq = htonl(sink.next[index]++)}};
+    struct segment segment = {.tcp = {.syn = 1, .seq = htonl(sink.start)}};
+    sink.next[index] = sink.start + 1;
     memcpy(segment.rest, options, sizeof(options));
     segment_send(&segment, index, sizeof(options), sizeof(options));
 }
@@ -119,11 +123,11 @@ static void syn_send(uint32_t index)
 static void request_send(uint32_t index, uint32_t ack)
 {
     struct segment segment = {
-        .tcp = {.ack = 1, .psh = 1, .seq = htonl(sink.next[index]), .ack_seq = htonl(ack)}};
+        .tcp = {.ack = 1, .psh = 1, .seq = htonl(sink.start + 1), .ack_seq = htonl(ack)}};
     size_t len = strlen(sink.request);
     memcpy(segment.rest, sink.request, len);
     segment_send(&segment, index, 0, len);
-    sink.next[index] += (uint32_t)len;
+    sink.next[index] = sink.start + 1 + (uint32_t)len;
 }
 
 /* What comes through: answers to our SYNs; all else is of no interest. */
@@ -143,34 +147,64 @@ static void packet_take(void)
     if (ip.protocol != IPPROTO_TCP || index >= sink.asked || !tcp.syn || !tcp.ack) {
         return;
     }
+    /* It comes again if the request was lost. */
+    sink.answered += sink.next[index] == sink.start + 1;
     request_send(index, ntohl(tcp.seq) + 1);
-    sink.answered++;
 }
 
 /* ---- Commands ----------------------------------------------------------------------------------
  */
 
-static void command_connect(void)
+static bool packet_waits(int timeout_ms)
 {
     struct pollfd poller = {.fd = sink.device, .events = POLLIN};
-    static uint32_t start;
-    start += 1U << 24;
+    return poll(&poller, 1, timeout_ms) > 0;
+}
+
+static void ask_again(void)
+{
+    for (uint32_t i = 0; i < sink.asked; i++) {
+        if (sink.next[i] == sink.start + 1) {
+            syn_send(i);
+        }
+    }
+}
+
+static void command_connect(void)
+{
+    sink.start += 1U << 24;
     free(sink.next);
     sink.next = malloc(sink.count * sizeof(sink.next[0]));
     if (sink.next == NULL) {
         fail("connections");
     }
     sink.asked = sink.answered = 0;
-    while (sink.answered < sink.count) {
+    unsigned tries = 0;
+    while (sink.answered < sink.count && tries < TRIES_MAX) {
         while (sink.asked < sink.count && sink.asked - sink.answered < UNDER_WAY_MAX) {
-            sink.next[sink.asked] = start;
             syn_send(sink.asked++);
         }
-        int ready = poll(&poller, 1, PATIENCE_MS);
-        if (ready == 0) {
-            break;
+        if (packet_waits(PATIENCE_MS)) {
+            packet_take();
+        } else {
+            ask_again();
+            tries++;
         }
-        packet_take();
+    }
+}
+
+static void command_settle(unsigned ms)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    int64_t end_ms = now.tv_sec * 1000 + now.tv_nsec / 1000000 + ms;
+    int64_t left_ms = ms;
+    while (left_ms > 0) {
+        if (packet_waits((int)left_ms)) {
+            packet_take();
+        }
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        left_ms = end_ms - (now.tv_sec * 1000 + now.tv_nsec / 1000000);
     }
 }
 
@@ -191,6 +225,8 @@ static bool obey(const char *line)
     unsigned port;
     if (strncmp(line, "reset", 5) == 0) {
         command_reset();
+    } else if (sscanf(line, "settle %u", &count) == 1) {
+        command_settle(count);
     } else if (sscanf(line, "connect %u %63s %u %199s", &count, address, &port, path) == 4 &&
                count >= 1 && count <= COUNT_MAX && port <= UINT16_MAX &&
                inet_pton(AF_INET, address, &sink.hub) == 1) {

@@ -186,7 +186,7 @@ static const struct config_option options[] = {
         "once; 0 is never"),
     COUNT(history_count, 0, "1000", 0, 100000000,
           "Events kept per channel for those who reconnect"),
-    BYTES(history_bytes, 0, "1MiB", 0, 64 * GIB, "Bytes kept per channel"),
+    BYTES(history_bytes, 0, "8MiB", 0, 64 * GIB, "Bytes kept per channel"),
     SECONDS(history_seconds, 0, "300", 0, YEAR, "Age at which an event is forgotten"),
     BYTES(history_total_bytes, 0, "256MiB", 0, 1024 * GIB,
           "Bytes kept over all channels; the greediest channel gives its oldest"),

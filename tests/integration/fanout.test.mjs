@@ -338,6 +338,21 @@ test('requests that come in one packet are one send on every shard', {
     assert.ok(sends >= least && sends < 1.1 * least, `${sends} sends, and not ${least}`);
 });
 
+/* By default a channel keeps more of them than publishers have under way. */
+test('a subscriber that pauses loses none of 64 events of 64 KiB', { hub: {}, seconds: 60 }, async ({ hub }) => {
+    const stream = await hub.subscribe('/sse/large', { keepRaw: false });
+    const payload = 'x'.repeat(64 * 1024 - 100);
+    stream.wire.socket.pause();
+    for (let i = 0; i < 64; i++) {
+        await hub.publish('large', `${i} ${payload}`);
+    }
+    stream.wire.socket.resume();
+    await stream.received(64);
+    assert.deepEqual(stream.data.map((data) => data.length > payload.length && parseInt(data, 10)),
+        Array.from({ length: 64 }, (_, i) => i));
+    assert.equal((await hub.stats()).gaps, 0);
+});
+
 /*
  * Everybody comes back at once and wants everything, and reads nothing of it: what is replayed is read
  * from history at the client's pace, and costs no memory that grows with it.

@@ -27,8 +27,9 @@
  *
  * The data of an event is '@', its channel, its number on that, the time at which it was due, and
  * filler.
- * So every subscriber notices gaps and repetitions, and latency counts from when a message was due,
- * not from when it could be sent: a stall of the server cannot hide the messages it held up.
+ * So every subscriber notices repetitions and gaps, those that the server tells apart from others,
+ * and latency counts from when a message was due, not from when it could be sent: a stall of the
+ * server cannot hide the messages it held up.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -65,10 +66,14 @@ enum {
 
 static const uint64_t GIVE_UP_NS = 5000000000ULL;
 
+static const char gap_type[] = "spate.gap";
+enum { GAP_TYPE_LEN = sizeof(gap_type) - 1, GAP_LEN_MIN = 100 };
+
 /* A channel of a subscriber. */
 struct membership {
     uint32_t channel;
     uint32_t next; /* number of the next event */
+    bool is_told;  /* the server has said that some are missing before it */
 };
 
 struct subscriber {
@@ -115,7 +120,8 @@ struct client {
     uint64_t deliveries;
     uint64_t expected;
     uint64_t first_seen; /* events of which at least one copy has come; with one channel */
-    uint64_t gaps;
+    uint64_t gaps;       /* events that are missing, and nothing was said */
+    uint64_t told;       /* ... and the server has said so (spate.gap) */
     uint64_t repeated;
     uint64_t closed;
     uint64_t random;
@@ -228,11 +234,30 @@ static void subscriber_event(struct subscriber *subscriber, const char *mark, ui
         client.repeated++;
         return;
     }
-    client.gaps += number - membership->next;
+    if (number > membership->next) {
+        *(membership->is_told ? &client.told : &client.gaps) += number - membership->next;
+    }
+    membership->is_told = false;
     membership->next = number + 1;
     client.deliveries++;
     client.first_seen = max_u64(client.first_seen, (uint64_t)number + 1);
     latency_add(&client.latency, now > due ? now - due : 0);
+}
+
+/*
+ * Between two marks, or behind the last, the server may tell of a gap, in whichever channel. Where
+ * another mark follows, less text than such an event has is not searched.
+ */
+static void subscriber_look_for_gap(struct subscriber *subscriber, const char *text, size_t len)
+{
+    if (memmem(text, len, gap_type, GAP_TYPE_LEN) == NULL) {
+        return;
+    }
+    struct membership *all =
+        &client.memberships[(size_t)(subscriber - client.subscribers) * client.each];
+    for (uint32_t i = 0; i < client.each; i++) {
+        all[i].is_told = true;
+    }
 }
 
 /* Looks for marks; keeps what may be the start of one. `bytes` begin with the carry. */
@@ -243,7 +268,14 @@ static void subscriber_read(struct subscriber *subscriber, const char *bytes, si
     subscriber->carry_len = 0;
     for (;;) {
         const char *mark = memchr(bytes, '@', (size_t)(end - bytes));
+        const size_t text_len = (size_t)((mark == NULL ? end : mark) - bytes);
+        if (mark == NULL || text_len >= GAP_LEN_MIN) {
+            subscriber_look_for_gap(subscriber, bytes, text_len);
+        }
         if (mark == NULL) {
+            /* What may be the start of the gap's type; there is no mark in it. */
+            subscriber->carry_len = (uint8_t)min_size(text_len, GAP_TYPE_LEN - 1);
+            memcpy(subscriber->carry, end - subscriber->carry_len, subscriber->carry_len);
             return;
         }
         if (end - mark < MARK_LEN) {
@@ -542,7 +574,7 @@ static struct run run_begin(void)
 {
     client.published = client.answered = client.refused = 0;
     client.deliveries = client.expected = 0;
-    client.gaps = client.repeated = client.closed = 0;
+    client.gaps = client.told = client.repeated = client.closed = 0;
     latency_reset(&client.latency);
     return (struct run){now_ns(), cpu_time_read(&client.server), cpu_time_own()};
 }
@@ -555,17 +587,17 @@ static void run_end(const struct run *run)
     const struct latency *latency = &client.latency;
     printf("{\"seconds\":%.6f,\"server_seconds\":%.6f,\"client_seconds\":%.6f,"
            "\"subscribers\":%u,\"published\":%llu,\"answered\":%llu,\"refused\":%llu,"
-           "\"deliveries\":%llu,\"expected\":%llu,\"gaps\":%llu,\"repeated\":%llu,"
+           "\"deliveries\":%llu,\"expected\":%llu,\"gaps\":%llu,\"told\":%llu,\"repeated\":%llu,"
            "\"closed\":%llu,\"p50_us\":%.1f,\"p90_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f,"
            "\"max_us\":%.1f}\n",
            (double)wall / 1e9, (double)server / 1e9, (double)own / 1e9, client.open_count,
            (unsigned long long)client.published, (unsigned long long)client.answered,
            (unsigned long long)client.refused, (unsigned long long)client.deliveries,
            (unsigned long long)client.expected, (unsigned long long)client.gaps,
-           (unsigned long long)client.repeated, (unsigned long long)client.closed,
-           latency_percentile(latency, 0.5) / 1e3, latency_percentile(latency, 0.9) / 1e3,
-           latency_percentile(latency, 0.99) / 1e3, latency_percentile(latency, 0.999) / 1e3,
-           (double)latency->max / 1e3);
+           (unsigned long long)client.told, (unsigned long long)client.repeated,
+           (unsigned long long)client.closed, latency_percentile(latency, 0.5) / 1e3,
+           latency_percentile(latency, 0.9) / 1e3, latency_percentile(latency, 0.99) / 1e3,
+           latency_percentile(latency, 0.999) / 1e3, (double)latency->max / 1e3);
     fflush(stdout);
 }
 
@@ -574,7 +606,7 @@ static void finish(void)
 {
     uint64_t seen = 0;
     uint64_t seen_ns = now_ns();
-    while (client.deliveries + client.gaps < client.expected ||
+    while (client.deliveries + client.gaps + client.told < client.expected ||
            client.answered < client.published) {
         turn(10);
         uint64_t progress = client.deliveries + client.answered;
@@ -629,7 +661,7 @@ static void command_closed(bool first, uint64_t window, double seconds)
     uint64_t end = run.start_ns + (uint64_t)(seconds * 1e9);
     for (uint64_t now = run.start_ns; now < end; now = now_ns()) {
         while ((first ? client.published < client.first_seen - seen_before + window
-                      : client.expected <= client.deliveries + client.gaps + ahead) &&
+                      : client.expected <= client.deliveries + client.gaps + client.told + ahead) &&
                publisher_has_room()) {
             publish(now);
         }

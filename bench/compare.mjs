@@ -10,6 +10,7 @@ import { parseArgs } from 'node:util';
 import { peers, stopTheRest, versionOf } from './peers.mjs';
 import { report } from './report.mjs';
 import { median } from './text.mjs';
+import { runTlsWorld, tlsWorlds } from './worlds_tls.mjs';
 
 const root = new URL('..', import.meta.url).pathname;
 const { values: options } = parseArgs({
@@ -173,12 +174,14 @@ function say(text) {
 
 function check(result, where) {
   const problems = [];
-  if (result.gaps > 0) problems.push(`${result.gaps} gaps`);
+  if (result.gaps > 0) problems.push(`${result.gaps} events lost, and nothing said`);
+  if (result.told > 0) problems.push(`${result.told} events left out, as it said`);
   if (result.repeated > 0) problems.push(`${result.repeated} repetitions`);
   if (result.closed > 0) problems.push(`${result.closed} streams closed`);
   if (result.refused > 0) problems.push(`${result.refused} publishes refused`);
-  if (result.deliveries + result.gaps < result.expected) {
-    problems.push(`${result.expected - result.deliveries - result.gaps} deliveries missing`);
+  const known = result.deliveries + result.gaps + result.told;
+  if (known < result.expected) {
+    problems.push(`${result.expected - known} deliveries missing`);
   }
   if (problems.length > 0) {
     say(`  ${where}: ${problems.join(', ')}`);
@@ -295,7 +298,7 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
 async function main() {
   options.peers ??= options.more ? 'spate-uring,spate-epoll,nchan,bare'
     : 'spate-uring,spate-epoll,nchan,bare,pushpin';
-  options.worlds ??= options.more ? moreWorlds.join(',') : 'hot-1000,hot-10000,channels,publish';
+  options.worlds ??= options.more ? moreWorlds.join(',') : 'hot-1000,hot-10000,channels,publish,tls-1000,h2-1000';
   options.out ??= join(root, options.more ? 'build/compare-more' : 'build/compare');
   const names = options.peers.split(',');
   const wanted = peers.filter((peer) => names.includes(peer.name));
@@ -315,7 +318,8 @@ async function main() {
     worlds: {},
   };
   for (const name of options.worlds.split(',')) {
-    measured.worlds[name] = await runWorld(name, present);
+    measured.worlds[name] = tlsWorlds[name] === undefined ? await runWorld(name, present)
+      : await runTlsWorld(name, present, { options, cpu: lastCpu, say, check });
     writeFileSync(join(options.out, 'results.json'), `${JSON.stringify(measured, null, 1)}\n`);
   }
   say('');

@@ -240,6 +240,7 @@ class Run {
 
   // One phase: `act` does it, `progress` tells of it from the hub's numbers as long as it goes on.
   async phase(name, progress, act) {
+    const begun = await this.look();
     const before = this.usage();
     let isOver = false;
     const acting = act().finally(() => { isOver = true; });
@@ -253,9 +254,11 @@ class Run {
     const result = await acting;
     await watching;
     const after = this.usage();
-    this.show(name, progress(await this.look()), true);
+    const over = await this.look();
+    this.show(name, progress(over), true);
     const phase = { name, from: before.at, to: after.at, seconds: after.at - before.at, before, after,
-      cpu: after.user + after.kernel - before.user - before.kernel, result };
+      cpu: after.user + after.kernel - before.user - before.kernel,
+      heartbeats: over.heartbeats - begun.heartbeats, result };
     this.phases.push(phase);
     return phase;
   }
@@ -359,12 +362,12 @@ function spread(stats) {
 }
 
 async function finish(run, load) {
-  const code = await load.end(() => load.child.stdin.end(), 120);
+  const code = await load.end(() => load.child.stdin.end(), 300);
   const result = JSON.parse(readFileSync(join(run.plan.out, 'load.json'), 'utf8'));
   if (code !== 0 || !result.checks.ok) {
     throw new Failure(`spate-load found faults (${code}): ${JSON.stringify(result.checks)}`);
   }
-  await run.phase('leave', streamsOf(0), () => run.streams(0, 120));
+  await run.phase('leave', streamsOf(0), () => run.streams(0, 300));
   const how = await run.hub.end(() => run.hub.child.kill('SIGTERM'), 60);
   if (how !== 0) {
     throw new Failure(`the hub ended with ${how}`);
@@ -429,7 +432,7 @@ try {
   world.tunePlaces(plan.subscribers, options.tune, places, say);
   const run = await runAll(plan, places);
   if (ending === null) {
-    const machine = { cpus: cpus().length, model: cpus()[0].model, gib: totalmem() / 1024 ** 3, kernel: release() };
+    const machine = { cpus: cpus().length, model: cpus()[0].model, gib: totalmem() / 1024 ** 3, kernel: release().split('-')[0] };
     report(run, { machine, tuned: options.tune, root, write: options.doc });
     say(`${join(plan.out, 'results.json')}, ${join(plan.out, 'million.svg')}`);
     places.hub.close();

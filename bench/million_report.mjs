@@ -17,13 +17,16 @@ export function results(run, { machine, tuned }) {
   const { plan } = run;
   const phase = (name) => run.phases.find((one) => one.name === name);
   const perCpu = (one, count) => (one.cpu * 1e6) / count;
+  // Heartbeats go on all the time; what they cost is known from when nothing else did.
+  const perHeartbeat = phase('idle').cpu / phase('idle').heartbeats;
+  const without = (one, count) => (Math.max(0, one.cpu - one.heartbeats * perHeartbeat) * 1e6) / count;
   const [connect, idle, broadcast, vanish] = ['connect', 'idle', 'broadcast', 'vanish'].map(phase);
   const grown = (of, from, to) => (to[of] - from[of]) / plan.subscribers;
   const storms = ['storm', 'storm with messages'].map((name) => {
     const one = phase(name);
     return { name, subscribers: plan.storm, missed: one.result.missed, meanwhile: one.result.meanwhile,
       seconds: one.seconds, recovery_ms: one.result.recovery_ms, cpu_seconds: one.cpu,
-      cpu_us_each: perCpu(one, plan.storm), caught_up: one.result.caughtUp };
+      cpu_us_each: perCpu(one, plan.storm), cpu_us_each_without_heartbeats: without(one, plan.storm), caught_up: one.result.caughtUp };
   });
   return {
     date: new Date().toISOString().slice(0, 10),
@@ -31,7 +34,8 @@ export function results(run, { machine, tuned }) {
     options: { subscribers: plan.subscribers, vanish: plan.vanishing, storm: plan.storm, shards: plan.shards, io: plan.io,
       heartbeat_seconds: plan.heartbeat, user_timeout_seconds: plan.userTimeout },
     seconds: run.phases.at(-1).to,
-    connect: { seconds: connect.seconds, cpu_us_each: perCpu(connect, plan.subscribers), least_on_shard: run.spread.least,
+    connect: { seconds: connect.seconds, cpu_us_each: perCpu(connect, plan.subscribers),
+      cpu_us_each_without_heartbeats: without(connect, plan.subscribers), least_on_shard: run.spread.least,
       most_on_shard: run.spread.most },
     memory: {
       hub_bytes_before: run.base.pss, hub_bytes: connect.after.pss,
@@ -41,9 +45,9 @@ export function results(run, { machine, tuned }) {
       kernel_bytes_each: grown('machine', run.base, connect.after),
     },
     idle: { seconds: idle.seconds, cpu_share: idle.cpu / idle.seconds,
-      cpu_us_per_heartbeat: perCpu(idle, 2 * plan.subscribers) },
+      heartbeats: idle.heartbeats, cpu_us_per_heartbeat: perHeartbeat * 1e6 },
     broadcast: { received: broadcast.result.deliveries, latency_ms: broadcast.result.latency_ms,
-      cpu_us_each: perCpu(broadcast, plan.subscribers) },
+      cpu_us_each: without(broadcast, plan.subscribers) },
     vanish: { count: plan.vanishing, noticed_seconds: vanish.result.noticedAfter, cpu_seconds: vanish.cpu },
     storms,
     checks: run.load.checks,
@@ -57,19 +61,21 @@ export function results(run, { machine, tuned }) {
 function table(all) {
   const { options: { subscribers }, connect, memory, idle, broadcast, vanish, storms, checks } = all;
   const latency = ({ first, p50, p99, last }) => `first ${ms(first)}, p50 ${ms(p50)}, p99 ${ms(p99)}, last ${ms(last)}`;
+  const cpu = ({ cpu_us_each: each, cpu_us_each_without_heartbeats: less }) =>
+    `${short(each)} µs of the hub's CPU each, ${short(less)} without the heartbeats that went on`;
   const rows = [
-    ['connecting', `${short(connect.seconds)} s (${grouped(subscribers / connect.seconds)} a second), ${short(connect.cpu_us_each)} µs of the hub's CPU each`],
+    ['connecting', `${short(connect.seconds)} s (${grouped(subscribers / connect.seconds)} a second); ${cpu(connect)}`],
     ['spread over the shards', `${grouped(connect.least_on_shard)} to ${grouped(connect.most_on_shard)} connections`],
     ['the hub\'s memory (PSS)', `${mib(memory.hub_bytes)}, ${mib(memory.hub_bytes_before)} of it before the first connection`],
     ['user memory per subscriber', `${grouped(memory.user_bytes_each)} B; ${grouped(memory.user_bytes_each_idle)} B after the heartbeats, ${grouped(memory.user_bytes_each_after_broadcast)} B after the broadcast`],
     ['kernel memory per subscriber, both ends', `${grouped(memory.kernel_bytes_each)} B`],
-    ['idle', `${short(idle.cpu_share * 100)} % of one CPU for ${grouped((2 * subscribers) / idle.seconds)} heartbeats a second, ${short(idle.cpu_us_per_heartbeat)} µs each`],
+    ['idle', `${short(idle.cpu_share * 100)} % of one CPU for ${grouped(idle.heartbeats / idle.seconds)} heartbeats a second, ${short(idle.cpu_us_per_heartbeat)} µs each`],
     ['one broadcast', `received by ${grouped(broadcast.received)}: ${latency(broadcast.latency_ms)}; ${short(broadcast.cpu_us_each)} µs of the hub's CPU each`],
     ['vanished without a word', `${grouped(vanish.count)}, all noticed ${short(vanish.noticed_seconds)} s after the cut`],
     ...storms.map((storm) => [storm.name,
       `${grouped(storm.subscribers)} back in ${short(storm.seconds)} s (${latency(storm.recovery_ms)}), `
       + `each had missed ${storm.missed}${storm.meanwhile ? `, ${storm.meanwhile} more to everybody meanwhile` : ''}; `
-      + `${short(storm.cpu_us_each)} µs of the hub's CPU each${storm.meanwhile ? ', with those' : ''}`]),
+      + `${cpu(storm)}${storm.meanwhile ? ', but with those events' : ''}`]),
     ['checked by spate-load', `${grouped(all.deliveries)} deliveries of ${grouped(all.expected)}; lost ${checks.lost}, duplicates ${checks.duplicates}, out of order ${checks.out_of_order}, corrupt ${checks.corrupt}`],
     ['connections that broke and came back', grouped(all.broken)],
     ['in all', `${short(all.seconds)} s`],
@@ -106,9 +112,10 @@ function picture(run, all) {
     { title: 'streams', format: grouped, series: [
       { name: 'as the hub counts', points: run.samples.map(({ at, streams }) => [at, streams]) },
       { name: 'as the subscribers count', points: of('open') }] },
-    { title: 'memory', format: mib, series: [
-      { name: 'the hub', points: samples.map((sample) => [sample.at, sample.server_resident_bytes]) },
-      { name: 'the kernel, both ends', points: samples.map((sample) => [sample.at, Math.max(0, sample.machine_kernel_bytes - first)]) }] },
+    { title: 'memory', scale: 'log', format: (value) => `${grouped(value)} MiB`, series: [
+      { name: 'the hub', points: samples.map((sample) => [sample.at, sample.server_resident_bytes / 1024 ** 2]) },
+      { name: 'the kernel, both ends', points: samples.map((sample) => [sample.at, (sample.machine_kernel_bytes - first) / 1024 ** 2])
+        .filter(([, value]) => value >= 1) }] },
     { title: 'CPUs in use', format: (value) => value.toFixed(1), series: [
       { name: 'the hub', points: rates(sum('server_user_seconds', 'server_kernel_seconds')) },
       { name: 'the machine', points: rates(of('machine_busy_seconds')) }] },

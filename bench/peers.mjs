@@ -25,7 +25,7 @@ export function stopTheRest() {
   }
 }
 
-function pinned(cpu, program, args, options = {}) {
+export function pinned(cpu, program, args, options = {}) {
   const child = spawn('taskset', ['-c', String(cpu), program, ...args],
                       { stdio: ['ignore', 'ignore', 'pipe'], ...options });
   children.add(child);
@@ -35,7 +35,7 @@ function pinned(cpu, program, args, options = {}) {
   return child;
 }
 
-async function listening(port, child) {
+export async function listening(port, child) {
   for (let tries = 0; tries < 200; tries++) {
     if (child.exitCode !== null) {
       throw new Error(`it ended at once: ${child.complaints}`);
@@ -52,7 +52,7 @@ async function listening(port, child) {
   throw new Error(`nothing listens on port ${port}: ${child.complaints}`);
 }
 
-async function ended(child, signal = 'SIGTERM') {
+export async function ended(child, signal = 'SIGTERM') {
   if (child.exitCode === null && child.signalCode === null) {
     const end = new Promise((resolve) => child.once('exit', resolve));
     child.kill(signal);
@@ -62,7 +62,7 @@ async function ended(child, signal = 'SIGTERM') {
   }
 }
 
-function childrenOf(pid) {
+export function childrenOf(pid) {
   return readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map(Number).filter((candidate) => {
     try {
       return Number(readFileSync(`/proc/${candidate}/stat`, 'utf8').split(') ')[1].split(' ')[1]) === pid;
@@ -96,7 +96,7 @@ function spate(io) {
 
 // The numbers of connections and of requests on one of them are nginx's limits, not its speed. One
 // worker is what one CPU gets. History as long as Spate's by default.
-const nginxConf = (directory, port, processes) => `
+export const nginxConf = (directory, port, processes = 1) => `
 load_module ${nchanModule};
 daemon off;
 user root;

@@ -110,7 +110,7 @@ export function timeline(title, panels, marks, { width = 860, height = 130 } = {
   marks.forEach(({ at, to, name }, i) => {
     const x = xOf(at);
     parts.push(i % 2 === 0 ? `<rect x="${x.toFixed(1)}" y="${top}" width="${Math.max(1, xOf(to) - x).toFixed(1)}" height="${bottom - top}" fill="#f3f3f3"/>` : '',
-               `<text x="${(x + 2).toFixed(1)}" y="${i % 2 === 0 ? 62 : 48}" fill="#444444" font-size="11">${escape(name)}</text>`);
+               `<text x="${Math.min(x + 2, left + plot - name.length * 6).toFixed(1)}" y="${i % 2 === 0 ? 62 : 48}" fill="#444444" font-size="11">${escape(name)}</text>`);
   });
   panels.forEach((panel, index) => {
     const y = top + 18 + index * (height + 44);

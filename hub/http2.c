@@ -47,6 +47,9 @@ struct connection *http2_stream(struct http2 *http2, int32_t stream_id)
 void http2_send(struct http2 *http2)
 {
     CHECK(!http2->inside);
+    if (http2->broken) {
+        return; /* it may be amid a frame whose data is no longer here */
+    }
     http2->inside = true;
     if (nghttp2_session_send(http2->session) != 0) {
         http2->broken = true;

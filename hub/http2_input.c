@@ -34,22 +34,33 @@ void http2_charge(struct http2 *http2, uint32_t charge)
     }
 }
 
+/* A stream that was served pays for one that was not. */
+static void charge_pay(struct http2 *http2)
+{
+    http2->charge -= http2->charge > 0;
+}
+
 /*
- * Leaving a stream whose answer had gone out is no flood, however many do so at once; and each that
- * had an answer pays for one that had none. What is bounded is work for which nobody waits.
+ * Leaving a stream whose answer had gone out is no flood, however many do so at once; what is
+ * bounded is work for which nobody waits.
  */
 static void charge_reset(struct http2 *http2, int32_t stream_id, const struct connection *stream)
 {
     if (stream == NULL || stream_id > http2->answered_stream_id || stream->requests == 0) {
         http2_charge(http2, 1);
     } else {
-        http2->charge -= http2->charge > 0;
+        charge_pay(http2);
     }
 }
 
 void http2_charge_end(struct http2 *http2, const struct connection *stream, uint32_t error)
 {
-    if (error != NGHTTP2_NO_ERROR && stream->stream_id != http2->reset_stream_id) {
+    if (stream->stream_id == http2->reset_stream_id) {
+        return; /* see charge_reset */
+    }
+    if (error == NGHTTP2_NO_ERROR) {
+        charge_pay(http2);
+    } else {
         /* nghttp2 has reset it, because of its frames. */
         http2->resets[http2->reset_count++ % HTTP2_RESETS_KEPT] = stream->stream_id;
         http2_charge(http2, HTTP2_CHARGE_INVALID);

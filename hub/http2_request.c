@@ -204,11 +204,11 @@ void http2_request_answer(struct connection *stream)
 
 void http2_request_done(struct connection *stream)
 {
-    struct http2 *http2 = http2_of(stream);
     stream->flags |= CONNECTION_PEER_DONE;
     if (stream->state != CONNECTION_READING || stream->exchange == NULL) {
-        return; /* refused already */
+        return; /* refused already, or closed for want of memory */
     }
+    struct http2 *http2 = http2_of(stream);
     if (http2->answer_bytes < HTTP2_ANSWERS_MAX_BYTES) {
         http2_request_answer(stream);
     } else {

@@ -440,6 +440,14 @@ static void hub_log_start(struct hub *hub)
                  LOG_TEXT("meaning", "clients cannot know that it is this hub; for development"),
                  LOG_TEXT("public_key_sha256", spki));
     }
+    bool any_tls = false;
+    for (unsigned i = 0; i < hub->listen_count; i++) {
+        any_tls |= hub->listens[i].is_tls;
+    }
+    if (hub->tls_contexts[0] != NULL && !any_tls) {
+        log_line(ring, LOG_LEVEL_WARN, "TLS is not used",
+                 LOG_TEXT("cause", "no address begins with tls:, as --listen tls:127.0.0.1:8443"));
+    }
     for (unsigned i = 0; i < hub->listen_count; i++) {
         log_line(ring, LOG_LEVEL_INFO, "listening", LOG_TEXT("address", hub->listens[i].text),
                  LOG_TEXT("tls", hub->listens[i].is_tls ? "yes" : "no"));

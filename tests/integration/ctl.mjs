@@ -14,7 +14,9 @@ export class Ctl {
 
     /* `target` is a hub, an address, or null: then --url is left out. */
     constructor(target, args, { input = '', env = {}, keepsInput = false } = {}) {
-        const url = target === null ? [] : ['--url', target.url ?? target];
+        /* The certificate is made at start. */
+        const trust = target?.tls ? ['--insecure'] : [];
+        const url = target === null ? [] : ['--url', target.url ?? target, ...trust];
         this.name = `spatectl ${args.join(' ')}`;
         this.process = spawn(spatectl(), [...args, ...url], { env: cleanEnvironment(env) });
         this.process.stdout.setEncoding('utf8').on('data', (text) => (this.out += text));

@@ -3,7 +3,6 @@
  * notice.
  */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import http from 'node:http';
 import { readFile } from 'node:fs/promises';
@@ -11,30 +10,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from './harness.mjs';
-import { cleanEnvironment, settings } from './hub.mjs';
-import { until, within } from './until.mjs';
-
-/* The load generator speaks clear text. */
-export const hubOptions = { tls: false };
-
-/* Starts spate-load; `ended` gives its exit code, its text and its JSON. */
-function start(url, args = [], { env = {} } = {}) {
-    const program = path.join(path.dirname(settings.spate), 'spate-load');
-    const patience = String(10 * settings.slow);
-    const all = ['--quiet', '--json', '-', '--io', settings.io, '--drain', patience, ...args,
-        ...(url ? [url] : [])];
-    const child = spawn(program, all, { env: cleanEnvironment(env) });
-    let out = '';
-    let error = '';
-    child.stdout.setEncoding('utf8').on('data', (text) => (out += text));
-    child.stderr.setEncoding('utf8').on('data', (text) => (error += text));
-    const ended = within('the end of spate-load', once(child, 'close'), 50)
-        .then(([code]) => ({ code, out, error, json: out[0] === '{' ? JSON.parse(out) : null }))
-        .finally(() => child.kill('SIGKILL'));
-    return { child, ended };
-}
-
-const run = (url, args, options) => start(url, args, options).ended;
+import { settings } from './hub.mjs';
+import { counted, none, run, start } from './load.mjs';
+import { until } from './until.mjs';
 
 /*
  * A server of one channel that publishes by POST. `fault(frame, number, client)` may change what one
@@ -97,12 +75,6 @@ async function server(defer, { fault, delay = 0, head, ids = true, framing = (te
 }
 
 const small = ['--publish', '/publish', '--subscribers', '20', '--rate', '200', '--duration', '1'];
-
-const counted = ({ json }) => {
-    const { lost, duplicates, out_of_order, corrupt, other_id } = json.checks;
-    return { lost, duplicates, out_of_order, corrupt, other_id };
-};
-const none = { lost: 0, duplicates: 0, out_of_order: 0, corrupt: 0, other_id: 0 };
 
 /* Does something to the 100th message of the 7th subscriber only. */
 const once100 = (change) => (frame, number, client, frameOf) =>
@@ -335,7 +307,7 @@ test('the hub: every scenario', { seconds: 120 }, async ({ hub }) => {
         String(hub.process.pid)];
     for (const scenario of ['hot', 'channels', 'unicast', 'ramp', 'storm', 'slow', 'idle']) {
         const storm = scenario === 'storm' ? ['--storm-every', '0.3'] : [];
-        const result = await run(hub.url, ['--scenario', scenario, ...args, ...storm]);
+        const result = await run(hub, ['--scenario', scenario, ...args, ...storm]);
         assert.equal(result.code, 0, `${scenario}: ${result.error}`);
         const { counts, checks, options, server: used } = result.json;
         assert.deepEqual({ ...checks, ok: true }, { ...checks, ...none, announced: 0, ok: true });
@@ -354,26 +326,27 @@ test('the hub: every scenario', { seconds: 120 }, async ({ hub }) => {
 });
 
 test('the hub: several workers, publishers, channels, and a closed loop', async ({ hub }) => {
-    const result = await run(hub.url, ['--subscribers', '200', '--channels', '7', '--workers', '3',
+    const result = await run(hub, ['--subscribers', '200', '--channels', '7', '--workers', '3',
         '--publishers', '14', '--window', '20', '--duration', '1', '--size', '3000']);
     assert.equal(result.code, 0, result.error);
-    assert.equal(result.json.options.workers, 3);
+    /* Streams of one connection are one process's: 200 of them are on two. */
+    assert.equal(result.json.options.workers, hub.h2 ? 2 : 3);
     assert.deepEqual(counted(result), none);
     assert.ok(result.json.counts.published > 20);
     assert.equal(result.json.counts.deliveries, result.json.counts.expected);
 });
 
-test('the hub: a token', { hub: { tls: false, env: { AUTH_TOKEN: 'secret' } } }, async ({ hub }) => {
+test('the hub: a token', { hub: { env: { AUTH_TOKEN: 'secret' } } }, async ({ hub }) => {
     const args = ['--subscribers', '2', '--rate', '10', '--duration', '0.5'];
-    const refused = await run(hub.url, args);
+    const refused = await run(hub, args);
     assert.equal(refused.code, 1);
     assert.match(refused.error, /answered with 401/);
-    assert.equal((await run(hub.url, args, { env: { SPATE_TOKEN: 'secret' } })).code, 0);
+    assert.equal((await run(hub, args, { env: { SPATE_TOKEN: 'secret' } })).code, 0);
 });
 
 test('the hub that goes away', { hub: null }, async ({ start: startHub }) => {
-    const hub = await startHub({ tls: false });
-    const load = start(hub.url, ['--subscribers', '20', '--rate', '50', '--duration', '3',
+    const hub = await startHub({});
+    const load = start(hub, ['--subscribers', '20', '--rate', '50', '--duration', '3',
         '--drain', '1']);
     await until('published', async () => (await hub.stats()).published > 10);
     await hub.stop();
@@ -385,7 +358,7 @@ test('the hub that goes away', { hub: null }, async ({ start: startHub }) => {
 
 test('an interruption gives the report so far', async ({ hub }) => {
     const before = (await hub.stats()).published;
-    const load = start(hub.url, ['--subscribers', '20', '--rate', '50', '--duration', '600']);
+    const load = start(hub, ['--subscribers', '20', '--rate', '50', '--duration', '600']);
     await until('published', async () => (await hub.stats()).published > before + 20);
     load.child.kill('SIGINT');
     const result = await load.ended;
@@ -400,7 +373,7 @@ test('pictures', async ({ hub, defer }) => {
     defer(() => rmSync(folder, { recursive: true }));
     const html = path.join(folder, 'a.html');
     const svg = path.join(folder, 'a.svg');
-    const result = await run(hub.url, ['--subscribers', '20', '--rate', '50', '--duration', '1',
+    const result = await run(hub, ['--subscribers', '20', '--rate', '50', '--duration', '1',
         '--html', html, '--svg', svg]);
     assert.equal(result.code, 0, result.error);
     for (const file of [html, svg]) {
@@ -409,7 +382,7 @@ test('pictures', async ({ hub, defer }) => {
         assert.ok(text.match(/<polyline /g).length >= 6);
         assert.doesNotMatch(text, /NaN|inf|(href|src)=/);
     }
-    const broken = await run(hub.url, ['--subscribers', '1', '--duration', '0.1', '--svg', '/no/x']);
+    const broken = await run(hub, ['--subscribers', '1', '--duration', '0.1', '--svg', '/no/x']);
     assert.equal(broken.code, 1);
     assert.match(broken.error, /\/no\/x: No such file/);
 });
@@ -418,7 +391,9 @@ test('wrong usage', { hub: null }, async () => {
     const wrong = [['--bogus'], ['--rate', '0'], ['--rate', 'x'], ['--rate', '1', '--window', '1'],
         ['--scenario', 'x'], ['--preset', 'x'], ['--size', '10'], ['--pid', '1x'], ['--io', 'x'],
         ['--header', 'x'], ['--source', 'x'], ['--subscribers', '-1'], ['a', 'b'],
-        ['--publish-body', 'x'], ['ftp://127.0.0.1'], ['https://127.0.0.1'],
+        ['--publish-body', 'x'], ['ftp://127.0.0.1'], ['--cacert', '/no/x', 'https://127.0.0.1'],
+        ['--cacert', '/no/x', 'http://127.0.0.1'], ['--insecure'], ['--streams-per-connection', '5'],
+        ['--h2', '--streams-per-connection', '0'],
         ['--channels', '2', 'http://127.0.0.1:1/x']];
     for (const args of wrong) {
         const result = await run(null, args);

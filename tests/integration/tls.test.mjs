@@ -332,6 +332,11 @@ test('bad options are told at start', { hub: null }, async ({ start }) => {
     assert.match(none.hubLog, /tls_self_signed/);
 });
 
+test('a certificate that no address uses is told', { hub: null }, async ({ start }) => {
+    const hub = await start({ args: ['--tls-self-signed'], listen: ['127.0.0.1:0'], tls: false });
+    await hub.logged(/TLS is not used.*tls:127\.0\.0\.1:8443/);
+});
+
 test('TLS and clear text side by side, with one stream each', { hub: null }, async ({ start, defer }) => {
     const hub = await start({ listen: ['127.0.0.1:0', 'tls:127.0.0.1:0'], tls: false,
         args: ['--tls-self-signed'] });

@@ -74,7 +74,7 @@ static size_t sim_amount(size_t most)
     return most;
 }
 
-static void pipe_put(struct sim_pipe *pipe, const char *bytes, size_t len, struct sim_stamp stamp)
+void sim_pipe_put(struct sim_pipe *pipe, const char *bytes, size_t len, struct sim_stamp stamp)
 {
     if (len == 0) {
         return;
@@ -92,8 +92,7 @@ static void pipe_put(struct sim_pipe *pipe, const char *bytes, size_t len, struc
     pipe->len += len;
 }
 
-static size_t pipe_take(struct sim_pipe *pipe, char *bytes, size_t size,
-                        struct sim_stamp *ret_stamp)
+size_t sim_pipe_take(struct sim_pipe *pipe, char *bytes, size_t size, struct sim_stamp *ret_stamp)
 {
     struct sim_piece *piece = pipe->first;
     if (piece == NULL || size == 0) {
@@ -114,7 +113,7 @@ static size_t pipe_take(struct sim_pipe *pipe, char *bytes, size_t size,
     return len;
 }
 
-static void pipe_clear(struct sim_pipe *pipe)
+void sim_pipe_clear(struct sim_pipe *pipe)
 {
     while (pipe->first != NULL) {
         struct sim_piece *piece = pipe->first;
@@ -128,8 +127,8 @@ static void pipe_clear(struct sim_pipe *pipe)
 void sim_net_clear(void)
 {
     for (unsigned i = 0; i < SIM_CONNECTIONS_MAX; i++) {
-        pipe_clear(&sim_net.connections[i].to_hub);
-        pipe_clear(&sim_net.connections[i].to_client);
+        sim_pipe_clear(&sim_net.connections[i].to_hub);
+        sim_pipe_clear(&sim_net.connections[i].to_client);
     }
 }
 
@@ -154,8 +153,8 @@ struct sim_connection *sim_connect(unsigned loop, size_t capacity)
 static void sim_release(struct sim_connection *connection)
 {
     if (connection->client_gone && connection->hub_closed && connection->stream == NULL) {
-        pipe_clear(&connection->to_hub);
-        pipe_clear(&connection->to_client);
+        sim_pipe_clear(&connection->to_hub);
+        sim_pipe_clear(&connection->to_client);
         connection->used = false;
     }
 }
@@ -167,7 +166,7 @@ size_t sim_write(struct sim_connection *connection, const char *bytes, size_t le
         return len;
     }
     size_t amount = sim_amount(min_size(len, pipe->capacity - pipe->len));
-    pipe_put(pipe, bytes, amount, (struct sim_stamp){0});
+    sim_pipe_put(pipe, bytes, amount, (struct sim_stamp){0});
     connection->events |= amount > 0 ? POLLIN : 0;
     return amount;
 }
@@ -179,7 +178,7 @@ size_t sim_read(struct sim_connection *connection, char *bytes, size_t size,
         return 0;
     }
     size_t wanted = sim_amount(min_size(size, connection->to_client.len));
-    size_t len = pipe_take(&connection->to_client, bytes, wanted, ret_stamp);
+    size_t len = sim_pipe_take(&connection->to_client, bytes, wanted, ret_stamp);
     if (len > 0 && connection->wants_room) {
         connection->wants_room = false;
         connection->events |= POLLOUT;
@@ -357,7 +356,7 @@ static void sim_send_now(struct io *io, const struct sim_operation *send)
     if (taken > 0 && sim_net.faults && sim_chance(2)) {
         taken = 0;
     }
-    pipe_put(pipe, send->bytes, taken, send->stamp);
+    sim_pipe_put(pipe, send->bytes, taken, send->stamp);
     connection->last_said_ms = send->stamp.ms;
     connection->was_cut = taken < send->len;
     if (taken < send->len) {
@@ -407,7 +406,7 @@ static void sim_receive(struct io *io, struct io_stream *stream)
     size_t wanted = sim_amount(min_size(sizeof(sim->buffer), connection->to_hub.len));
     size_t len = 0;
     while (len < wanted) {
-        len += pipe_take(&connection->to_hub, sim->buffer + len, wanted - len, NULL);
+        len += sim_pipe_take(&connection->to_hub, sim->buffer + len, wanted - len, NULL);
     }
     if (connection->to_hub.len > 0 || (len > 0 && io_stream_has(stream, IO_STREAM_GONE))) {
         io_stream_set(stream, IO_STREAM_READABLE);

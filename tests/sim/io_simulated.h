@@ -100,6 +100,11 @@ bool sim_loop_is_ready(unsigned loop);
 /* Whether a wake is pending: it will run. */
 bool sim_loop_is_woken(unsigned loop);
 
+void sim_pipe_put(struct sim_pipe *pipe, const char *bytes, size_t len, struct sim_stamp stamp);
+/* Takes of one piece at most; gives its stamp. */
+size_t sim_pipe_take(struct sim_pipe *pipe, char *bytes, size_t size, struct sim_stamp *ret_stamp);
+void sim_pipe_clear(struct sim_pipe *pipe);
+
 /* NULL when the table is full. */
 struct sim_connection *sim_connect(unsigned loop, size_t capacity);
 /* Both move as much as the seed likes; a read never crosses the bytes of two sends. */

@@ -19,6 +19,7 @@
 
 #include "core/base/memory.h"
 #include "hub/shard.h"
+#include "tests/sim/http2.h"
 #include "tests/sim/model.h"
 #include "tests/sim/world.h"
 
@@ -66,6 +67,15 @@ bool world_may_close(void)
     const struct world_options *options = &world.options;
     return options->memory || options->accepts || options->crowded || options->kicks ||
            options->impatient || options->leaps;
+}
+
+void world_fail_allocations(bool on)
+{
+    if (on && world.failure_rate > 0) {
+        memory_inject_failures(random_next(&sim_net.random), world.failure_rate);
+    } else {
+        memory_inject_failures(0, 0);
+    }
 }
 
 bool world_may_refuse(void)
@@ -160,6 +170,8 @@ static void choose_faults(struct world_options *options)
     options->early_drain = sim_chance(25);
     options->stalls = sim_chance(40);
     options->fickle = options->resets && sim_chance(40);
+    static const unsigned shares[] = {0, 50, 100, 100};
+    options->carried_percent = shares[sim_below(countof(shares))];
 }
 
 static void choose_options(struct world_options *options)
@@ -286,6 +298,7 @@ static void describe_options(void)
         o->short_history ? ", short histories" : "", o->small_budgets ? ", small budgets" : "",
         o->small_queues ? ", small queues" : "", o->slow_readers ? ", slow readers" : "",
         o->early_drain ? ", early drain" : "");
+    world_trace("world: %u %% of the streams over HTTP/2", o->carried_percent);
 }
 
 /* ---- Its beginning ---- */
@@ -354,13 +367,13 @@ static void world_begin(uint64_t seed)
 /* Runs the shard until it yields. Only what happens there may find no memory. */
 static void shard_step(unsigned index)
 {
+    static const uint32_t rates[] = {0, 0, 1U << 24, 1U << 27, 1U << 30};
     bool failing = world.options.memory && world.phase == PHASE_RUN;
-    if (failing) {
-        static const uint32_t rates[] = {0, 0, 1U << 24, 1U << 27, 1U << 30};
-        memory_inject_failures(random_next(&sim_net.random), rates[sim_below(countof(rates))]);
-    }
+    world.failure_rate = failing ? rates[sim_below(countof(rates))] : 0;
+    world_fail_allocations(true);
     fiber_resume(&world.fibers[index]);
-    memory_inject_failures(0, 0);
+    world.failure_rate = 0;
+    world_fail_allocations(false);
     model_look();
     verify_sleepers();
     if (sim_below(VERIFY_EVERY) == 0 && world_is_good()) {
@@ -418,6 +431,8 @@ static void world_step(void)
         some_shard_step();
     } else if (choice < 60) {
         publisher_step((unsigned)sim_below(world.options.publishers));
+    } else if (choice < 66) {
+        carriers_step(false);
     } else if (choice < 96) {
         subscriber_step((unsigned)sim_below(world.options.subscribers));
     } else {
@@ -439,6 +454,7 @@ static void world_round(void)
     for (unsigned i = 0; i < world.options.publishers && world_is_good(); i++) {
         publisher_step(i);
     }
+    carriers_step(true);
     for (unsigned i = 0; i < world.options.subscribers && world_is_good(); i++) {
         subscriber_step(i);
     }
@@ -474,6 +490,9 @@ static void keep_quiet(void)
         sim_net.now_ms += 50;
         world_round();
         subscribers_check_heartbeats(begin_ms);
+    }
+    if (world_is_good()) {
+        subscribers_check_count();
     }
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "tests/sim/http.h"
+#include "tests/sim/http2.h"
 #include "tests/sim/model.h"
 #include "tests/sim/world.h"
 
@@ -22,7 +23,9 @@ enum ask {
 static const char *const gap_reasons[] = {"expired", "malformed", "epoch", "future"};
 
 struct stream {
-    struct sim_connection *connection;
+    struct sim_connection *connection; /* HTTP/1: its own; NULL while there is none */
+    struct carried carried;            /* HTTP/2: */
+    bool is_carried;                   /* ... this is used */
     char request[512];
     size_t request_len;
     size_t request_sent;
@@ -71,6 +74,42 @@ static unsigned number_of(const struct stream *stream)
 #define fail(stream, format, ...)                                                                  \
     world_fail("stream %u: " format, number_of(stream) __VA_OPT__(, ) __VA_ARGS__)
 
+/* ---- What carries it ---- */
+
+static bool stream_is_there(const struct stream *stream)
+{
+    return stream->connection != NULL || stream->is_carried;
+}
+
+static void stream_drop(struct stream *stream, bool hard)
+{
+    if (stream->is_carried) {
+        carried_drop(&stream->carried, hard);
+    } else {
+        sim_abandon(stream->connection, hard);
+    }
+    stream->connection = NULL;
+    stream->is_carried = false;
+}
+
+static bool stream_is_at_end(const struct stream *stream)
+{
+    return stream->is_carried ? carried_is_at_end(&stream->carried)
+                              : sim_is_at_end(stream->connection);
+}
+
+static size_t stream_take(struct stream *stream, char *bytes, size_t size)
+{
+    return stream->is_carried ? carried_read(&stream->carried, bytes, size, &stream->stamp)
+                              : sim_read(stream->connection, bytes, size, &stream->stamp);
+}
+
+/* Not later than when the hub decided about the block at hand. */
+static uint64_t stream_spoke_since(const struct stream *stream)
+{
+    return stream->is_carried ? stream->joined_step : stream->block_stamp.since;
+}
+
 void subscribers_begin(void)
 {
     line_max = world.options.data_max + 4096;
@@ -99,20 +138,14 @@ void subscribers_begin(void)
 void subscribers_end(void)
 {
     for (unsigned i = 0; i < world.options.subscribers; i++) {
-        if (streams[i].connection != NULL) {
-            sim_abandon(streams[i].connection, true);
-            streams[i].connection = NULL;
+        if (stream_is_there(&streams[i])) {
+            stream_drop(&streams[i], true);
         }
         free(streams[i].line);
         free(streams[i].data);
         streams[i].line = streams[i].data = NULL;
     }
-}
-
-static void stream_drop(struct stream *stream, bool hard)
-{
-    sim_abandon(stream->connection, hard);
-    stream->connection = NULL;
+    carriers_end();
 }
 
 /* ---- Asking ---- */
@@ -213,22 +246,39 @@ static void write_request(struct stream *stream)
     world_trace("stream %u: GET %s id %s", number_of(stream), target, id);
 }
 
-static void stream_begin(struct stream *stream)
+/* False: there is no room for a connection. */
+static bool stream_connect(struct stream *stream)
 {
     static const size_t capacities[] = {100, 300, 1000, 4000, 20000, 300000};
+    if (sim_chance(world.options.carried_percent)) {
+        choose_ask(stream);
+        write_request(stream);
+        stream->is_carried = carried_begin(&stream->carried, stream->request);
+        stream->request_sent = stream->request_len;
+        return stream->is_carried;
+    }
     unsigned loop = (unsigned)sim_below(world.options.shards);
     size_t capacity = world.options.steady ? capacities[5]
                                            : capacities[sim_below(world.options.big_pipes ? 6 : 4)];
     stream->connection = sim_connect(loop, capacity);
     if (stream->connection == NULL) {
-        return;
+        return false;
     }
     choose_ask(stream);
     write_request(stream);
     world_trace("stream %u: connects to shard %u, %zu bytes fit", number_of(stream), loop,
                 capacity);
-    answer_begin(&stream->answer, false, stream->is_old);
-    stream->request_sent = stream->line_len = stream->data_len = 0;
+    stream->request_sent = 0;
+    return true;
+}
+
+static void stream_begin(struct stream *stream)
+{
+    if (!stream_connect(stream)) {
+        return;
+    }
+    answer_begin(&stream->answer, false, stream->is_old || stream->is_carried);
+    stream->line_len = stream->data_len = 0;
     stream->joined = stream->leaving = stream->cursor_unknown = stream->same_step_optional = false;
     stream->cursor = stream->told = stream->not_before = 0;
     stream->gap[0] = stream->id[0] = stream->type[0] = '\0';
@@ -275,7 +325,7 @@ static uint64_t cursor_of_time(uint64_t set, uint64_t wall_ms, uint64_t step)
 
 static void stream_join(struct stream *stream)
 {
-    uint64_t step = stream->stamp.since;
+    uint64_t step = stream->is_carried ? stream->carried.joined_step : stream->stamp.since;
     bool changed = model_was_changed(stream->set, step);
     uint64_t evicted = model_evicted(stream->set, step);
     bool has_gap = answer_field(&stream->answer, "Spate-Gap", stream->gap, sizeof(stream->gap));
@@ -449,7 +499,7 @@ static void stream_place(struct stream *stream)
 /* `first` is what the gap event calls the first event that is left; 0: it says there is none. */
 static void check_first_available(struct stream *stream, uint64_t requested, uint64_t first)
 {
-    uint64_t from = stream->block_stamp.since;
+    uint64_t from = stream_spoke_since(stream);
     uint64_t upto = stream->block_stamp.step;
     if (first > 0 && (first > model.sequence || first <= requested ||
                       !set_has(stream->set, model.events[first].source))) {
@@ -487,8 +537,8 @@ static void gap_expired(struct stream *stream, uint64_t requested, uint64_t firs
     stream_move(stream, max_u64(stream->cursor, requested));
     stream->told = max_u64(stream->told, evicted);
     /* Of the step itself nobody can tell whether it came before or after. */
-    stream->told_least =
-        model_evicted(stream->set, (initial ? stream->joined_step : stream->block_stamp.since) - 1);
+    stream->told_least = model_evicted(
+        stream->set, (initial ? stream->joined_step : stream_spoke_since(stream)) - 1);
     check_first_available(stream, requested, first);
 }
 
@@ -543,7 +593,8 @@ static void stream_comment(struct stream *stream, const char *line)
     } else if (stream->words > 0) {
         uint64_t least_ms = (uint64_t)world.hub.config->heartbeat_seconds * 1000;
         world_trace("stream %u: heartbeat", number_of(stream));
-        if (stream->stamp.ms - stream->said_ms < least_ms) {
+        /* What is carried may have waited for others before it was sent. */
+        if (!stream->is_carried && stream->stamp.ms - stream->said_ms < least_ms) {
             fail(stream, "a heartbeat %llu ms after the last word",
                  (unsigned long long)(stream->stamp.ms - stream->said_ms));
         }
@@ -658,14 +709,18 @@ static void stream_byte(struct stream *stream, char c)
 /* The hub has closed. */
 static void stream_ended(struct stream *stream)
 {
-    const struct sim_connection *connection = stream->connection;
-    bool in_order = stream->answer.state == ANSWER_DONE ||
-                    (stream->answer.state == ANSWER_UNTIL_CLOSE && stream_is_between(stream));
+    bool is_carried = stream->is_carried;
+    bool told =
+        is_carried ? stream->carried.is_in_order : stream->answer.state == ANSWER_UNTIL_CLOSE;
+    bool in_order = stream->answer.state == ANSWER_DONE || (told && stream_is_between(stream));
     bool refused = stream->answer.status != 0 && !stream->joined;
+    bool was_cut = is_carried ? stream->carried.was_cut : stream->connection->was_cut;
     world_trace("stream %u: ended%s", number_of(stream), in_order ? " in order" : "");
-    if (world.phase == PHASE_DRAIN) {
-        if (stream->joined && !in_order && !connection->was_cut && !world_may_close() &&
-            !stream->leaving && !world.stopping) {
+    if (is_carried && stream->carried.was_lost) {
+        /* Another one has lost the connection that they shared. */
+    } else if (world.phase == PHASE_DRAIN) {
+        if (stream->joined && !in_order && !was_cut && !world_may_close() && !stream->leaving &&
+            !world.stopping) {
             fail(stream, "the stream was cut off by the drain");
         }
     } else if (!stream->leaving && !world_may_close() && !refused) {
@@ -678,7 +733,7 @@ static void stream_read(struct stream *stream)
 {
     char bytes[4096];
     for (unsigned i = 0; i < 8 && world_is_good(); i++) {
-        size_t len = sim_read(stream->connection, bytes, sizeof(bytes), &stream->stamp);
+        size_t len = stream_take(stream, bytes, sizeof(bytes));
         for (size_t j = 0; j < len && world_is_good(); j++) {
             stream_byte(stream, bytes[j]);
         }
@@ -698,14 +753,14 @@ static bool stream_misbehaves(struct stream *stream)
     if (!world.options.resets || sim_below(world.options.fickle ? 40 : 250) != 0) {
         return false;
     }
-    if (stream->joined && sim_chance(30)) {
+    if (stream->joined && !stream->is_carried && sim_chance(30)) {
         world_trace("stream %u: finishes sending", number_of(stream));
         sim_finish(stream->connection);
         stream->leaving = true;
         return false;
     }
     world_trace("stream %u: drops the connection", number_of(stream));
-    stream_drop(stream, sim_chance(70));
+    stream_drop(stream, sim_chance(stream->is_carried ? 20 : 70));
     return true;
 }
 
@@ -713,7 +768,7 @@ void subscriber_step(unsigned index)
 {
     struct stream *stream = &streams[index];
     bool calm = world.phase != PHASE_RUN;
-    if (stream->connection == NULL) {
+    if (!stream_is_there(stream)) {
         if (world.phase != PHASE_DRAIN) {
             stream_begin(stream);
         }
@@ -733,7 +788,7 @@ void subscriber_step(unsigned index)
     stream_read(stream);
     if (stream->answer.state == ANSWER_DONE && !stream->joined && world_is_good()) {
         stream_drop(stream, false); /* refused: another time */
-    } else if (world_is_good() && sim_is_at_end(stream->connection)) {
+    } else if (world_is_good() && stream_is_at_end(stream)) {
         stream_ended(stream);
     }
 }
@@ -760,7 +815,7 @@ static bool stream_is_done(const struct stream *stream)
     if (!stream->joined && (world.options.crowded || world.options.few_channels)) {
         return true; /* there may be no room for it */
     }
-    return stream->connection != NULL && stream->joined && !stream->leaving &&
+    return stream_is_there(stream) && stream->joined && !stream->leaving &&
            stream->gap[0] == '\0' && stream_lacks(stream) == 0;
 }
 
@@ -780,7 +835,7 @@ void subscribers_describe(void)
         const struct stream *stream = &streams[i];
         if (!stream_is_done(stream)) {
             fail(stream, "it waits: %s, %s, event %llu, lacks event %llu",
-                 stream->connection == NULL ? "not connected" : "connected",
+                 stream_is_there(stream) ? "connected" : "not connected",
                  stream->joined ? "joined" : "without an answer",
                  (unsigned long long)stream->cursor, (unsigned long long)stream_lacks(stream));
             return;
@@ -792,12 +847,28 @@ void subscribers_check_heartbeats(uint64_t since_ms)
 {
     uint64_t interval_ms = (uint64_t)world.hub.config->heartbeat_seconds * 1000;
     for (unsigned i = 0; i < world.options.subscribers; i++) {
-        const struct sim_connection *connection = streams[i].connection;
-        if (connection != NULL && streams[i].joined && !streams[i].leaving &&
-            sim_net.now_ms - max_u64(connection->last_said_ms, since_ms) > interval_ms * 2) {
-            fail(&streams[i], "no word for %llu ms",
-                 (unsigned long long)(sim_net.now_ms - connection->last_said_ms));
+        const struct stream *stream = &streams[i];
+        if (!stream_is_there(stream) || !stream->joined || stream->leaving) {
+            continue;
         }
+        uint64_t said_ms =
+            stream->is_carried ? stream->carried.last_said_ms : stream->connection->last_said_ms;
+        if (sim_net.now_ms - max_u64(said_ms, since_ms) > interval_ms * 2) {
+            fail(&streams[i], "no word for %llu ms",
+                 (unsigned long long)(sim_net.now_ms - said_ms));
+        }
+    }
+}
+
+void subscribers_check_count(void)
+{
+    uint64_t count = 0;
+    for (unsigned i = 0; i < world.options.subscribers; i++) {
+        count += stream_is_there(&streams[i]) && streams[i].joined;
+    }
+    if (count != world.hub.sequencer.subscribers) {
+        world_fail("%llu streams are there, the hub has %llu subscribers",
+                   (unsigned long long)count, (unsigned long long)world.hub.sequencer.subscribers);
     }
 }
 
@@ -806,7 +877,7 @@ unsigned subscribers_named(unsigned client)
     unsigned count = 0;
     for (unsigned i = 0; i < world.options.subscribers; i++) {
         count +=
-            streams[i].connection != NULL && streams[i].joined && streams[i].client == (int)client;
+            stream_is_there(&streams[i]) && streams[i].joined && streams[i].client == (int)client;
     }
     return count;
 }

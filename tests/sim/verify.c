@@ -1,5 +1,6 @@
 /* Looks into the hub: what must hold between any two turns, whoever did what. */
 #include "hub/errand.h"
+#include "hub/http2.h"
 #include "hub/shard.h"
 #include "tests/sim/model.h"
 #include "tests/sim/world.h"
@@ -55,7 +56,10 @@ static void verify_subscriber(struct shard *shard, struct connection *connection
     bool held = (subscriber->flags & SUBSCRIBER_HELD) != 0;
     bool blocked = (subscriber->flags & SUBSCRIBER_BLOCKED) != 0;
     bool behind = (subscriber->flags & SUBSCRIBER_BEHIND) != 0;
-    bool watched = io_stream_has(&connection->stream, IO_STREAM_WATCHING);
+    /* A stream of HTTP/2 waits for its carrier, or for a window. */
+    bool watched = http2_is_stream(connection)
+                       ? list_is_linked(&connection->waiting)
+                       : io_stream_has(&connection->stream, IO_STREAM_WATCHING);
     verify_membership(shard, subscriber);
     if (held && connection->outbox == NULL) {
         world_fail("shard %u: a subscriber is held for nothing", shard->shard_index);
@@ -93,26 +97,35 @@ static void verify_connection(struct shard *shard, struct connection *connection
 {
     bool streaming = connection->state == CONNECTION_STREAMING;
     bool joined = subscriber_is_joined(&connection->subscriber);
-    counts->connections++;
+    /* A stream of HTTP/2 is one of its carrier's, which counts. */
+    bool carried = http2_is_stream(connection);
+    counts->connections += !carried;
     if (connection->state == CONNECTION_CLOSED) {
         if (joined || connection->outbox != NULL || connection->exchange != NULL) {
             world_fail("shard %u: a closed connection holds something", shard->shard_index);
         }
         return;
     }
+    if (carried && connection->stream_id == 0) {
+        world_fail("shard %u: a stream is here that its client knows to be over",
+                   shard->shard_index);
+    }
     counts->streams += streaming;
     counts->subscribers += joined;
-    counts->refused += (connection->flags & CONNECTION_REFUSED) != 0;
+    counts->refused += !carried && (connection->flags & CONNECTION_REFUSED) != 0;
     if (streaming != joined) {
         world_fail("shard %u: a stream without a subscriber, or the reverse", shard->shard_index);
     } else if (joined) {
         verify_subscriber(shard, connection);
     }
+    /* The words of a stream of HTTP/2 wait in one of its carrier's lists, and for their own time.
+     */
     if (connection->outbox != NULL && !list_is_linked(&connection->outbox->link) &&
-        shard->control_send_count == 0 && !io_stream_has(&connection->stream, IO_STREAM_WATCHING)) {
+        (carried || (shard->control_send_count == 0 &&
+                     !io_stream_has(&connection->stream, IO_STREAM_WATCHING)))) {
         world_fail("shard %u: an outbox is forgotten", shard->shard_index);
     }
-    if (!list_is_linked(&connection->timer.link)) {
+    if (!list_is_linked(&connection->timer.link) && (streaming || !carried)) {
         world_fail("shard %u: a connection without a timer", shard->shard_index);
     }
     if (connection->state == CONNECTION_WAITING && connection->errand == NULL &&

@@ -5,6 +5,7 @@
  *   model.c       what was published, and what each channel retains of it
  *   http.c        reads answers byte by byte, strictly
  *   publisher.c   clients that publish, ask and delete
+ *   http2.c       connections of HTTP/2 that carry several streams
  *   subscriber.c  clients with a stream: they know what they must see, and what must be told
  *   verify.c      looks into the hub itself: what must hold between any two turns
  *   measure.c     counts what the core does for an event
@@ -53,10 +54,11 @@ struct world_options {
     bool slow_readers;
     bool few_channels; /* the hub may not have as many as are asked for */
     bool big_pipes;
-    bool stalls;      /* of a shard, while time goes on */
-    bool fickle;      /* clients that vanish all the time */
-    bool early_drain; /* the hub is told to stop in the midst of it */
-    bool steady;      /* nothing goes wrong, and everybody has a turn in every round */
+    bool stalls;              /* of a shard, while time goes on */
+    bool fickle;              /* clients that vanish all the time */
+    bool early_drain;         /* the hub is told to stop in the midst of it */
+    unsigned carried_percent; /* of the streams, over HTTP/2 */
+    bool steady;              /* nothing goes wrong, and everybody has a turn in every round */
 };
 
 enum world_phase { PHASE_RUN, PHASE_SETTLE, PHASE_DRAIN };
@@ -71,7 +73,8 @@ struct world {
     bool stopping;
     unsigned stalled_shard; /* it does not run before that step */
     uint64_t stalled_until;
-    uint64_t stall_ms; /* time that is about to pass */
+    uint64_t stall_ms;     /* time that is about to pass */
+    uint32_t failure_rate; /* of the allocations of the shard that runs, of 2^32 */
     char problem[400];
 };
 
@@ -85,6 +88,9 @@ static inline bool world_is_good(void)
 {
     return world.problem[0] == '\0';
 }
+/* From now on allocations of the shard at hand fail at the world's rate of the moment, or do not.
+ */
+void world_fail_allocations(bool on);
 /* True if a connection may be closed by the hub for no fault of the client. */
 bool world_may_close(void);
 /* True if the hub may refuse with 503. */
@@ -134,6 +140,8 @@ bool subscribers_are_done(void);
 void subscribers_describe(void);
 /* After `since_ms` no stream may be without a word for long. */
 void subscribers_check_heartbeats(uint64_t since_ms);
+/* After a while of silence the hub has noticed everybody who left. */
+void subscribers_check_count(void);
 void subscribers_end(void);
 /* Whether some stream is called this client, as far as the streams know. */
 unsigned subscribers_named(unsigned client);

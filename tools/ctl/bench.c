@@ -10,6 +10,7 @@
 
 #define PROGRAM              "spate-load"
 #define PRESET_ARGUMENTS_MAX 12
+#define SERVER_ARGUMENTS_MAX 8
 
 /* Small enough for a laptop; what stands behind `--` on the command line changes it. */
 static const struct preset {
@@ -48,6 +49,33 @@ static char *beside(const char *program)
     return ctl_format("%.*s/%s", slash == NULL ? 0 : (int)(slash - self), self, program);
 }
 
+/*
+ * Appends what tells spate-load which server it is, and whom to trust. A proxy may have moved the
+ * hub to a prefix, which belongs before the paths of both requests.
+ */
+static size_t add_server(const struct ctl *ctl, const char **arguments, size_t count)
+{
+    const char *base = ctl->http.base;
+    const char *prefix = strchr(strstr(base, "://") + 3, '/');
+    if (prefix == NULL) {
+        arguments[count++] = base;
+    } else {
+        arguments[count++] = ctl_format("%s/sse/{channel}", base);
+        arguments[count++] = "--publish";
+        arguments[count++] = ctl_format("%s/publish/{channel}", prefix);
+    }
+    if (strncmp(base, "https://", 8) != 0) {
+        return count;
+    }
+    if (ctl->is_insecure) {
+        arguments[count++] = "--insecure";
+    } else if (ctl->ca_file != NULL) {
+        arguments[count++] = "--cacert";
+        arguments[count++] = ctl->ca_file;
+    }
+    return count;
+}
+
 int ctl_bench(struct ctl *ctl)
 {
     const struct preset *preset = find_preset(ctl->arguments[0]);
@@ -60,14 +88,14 @@ int ctl_bench(struct ctl *ctl)
         return CTL_USAGE;
     }
     char *program = beside(PROGRAM);
-    const char **arguments =
-        calloc((size_t)ctl->argument_count + PRESET_ARGUMENTS_MAX + 4, sizeof(char *));
+    const char **arguments = calloc(
+        (size_t)ctl->argument_count + PRESET_ARGUMENTS_MAX + SERVER_ARGUMENTS_MAX, sizeof(char *));
     if (arguments == NULL) {
         abort();
     }
     size_t count = 0;
     arguments[count++] = program;
-    arguments[count++] = ctl->http.base;
+    count = add_server(ctl, arguments, count);
     for (size_t i = 0; i < PRESET_ARGUMENTS_MAX && preset->arguments[i] != NULL; i++) {
         arguments[count++] = preset->arguments[i];
     }

@@ -20,8 +20,8 @@
         .offset = offsetof(struct ctl, field), .min = (low), .max = (high), .help = (line)         \
     }
 
-/* The first four are known to every command. */
-enum { COMMON_COUNT = 4 };
+/* The first five are known to every command. */
+enum { COMMON_COUNT = 5 };
 
 static const struct ctl_option options[] = {
     TEXT("url", "URL", url, "http[s]://HOST[:PORT] or unix:/PATH; else SPATE_URL"),
@@ -31,6 +31,11 @@ static const struct ctl_option options[] = {
      .kind = CTL_KIND_FILE,
      .offset = offsetof(struct ctl, ca_file),
      .help = "trust these certificates (PEM) instead of the system's"},
+    {.name = "cacert",
+     .value_name = "FILE",
+     .kind = CTL_KIND_FILE,
+     .offset = offsetof(struct ctl, ca_file),
+     .help = "the same, as curl calls it"},
     FLAG("insecure", is_insecure, "trust any certificate"),
 
     TEXT("event", "TYPE", event, "the event type"),

@@ -84,7 +84,9 @@ static int read_command(struct ctl *ctl, int argc, char **argv, const bool given
     ctl->argument_count = argc - optind - 1;
     if (ctl->argument_count < ctl->command->arguments_min ||
         ctl->argument_count > ctl->command->arguments_max) {
-        return wrong_usage(ctl->command->name, "too few arguments, or too many");
+        fprintf(stderr, "spatectl: usage: spatectl %s %s; see spatectl help %s\n",
+                ctl->command->name, ctl->command->arguments, ctl->command->name);
+        return CTL_USAGE;
     }
     return CTL_OK;
 }

@@ -372,17 +372,24 @@ static bool write_results(const struct result *result)
     return ok;
 }
 
-static bool try_request(const struct options *options)
+/* Whether the longest requests fit: then all do. */
+static bool try_requests(const struct options *options)
 {
-    struct buffer buffer;
+    struct buffer publish;
+    struct buffer subscribe;
+    const uint32_t channel = options->channel_count - 1;
+    char id[EVENT_ID_LEN_KEPT] = {0};
     char *message = calloc(1, options->message_len);
-    buffer_init(&buffer, TARGET_PUBLISH_LEN_MAX);
-    if (message != NULL) {
-        target_write_publish(&options->target, options->channel_count - 1,
-                             span_make(message, options->message_len), &buffer);
+    buffer_init(&publish, TARGET_PUBLISH_LEN_MAX);
+    buffer_init(&subscribe, TARGET_SUBSCRIBE_LEN_MAX);
+    target_write_subscribe(&options->target, channel, span_make(id, sizeof id), &subscribe);
+    if (message != NULL && options->publisher_count > 0) {
+        target_write_publish(&options->target, channel, span_make(message, options->message_len),
+                             &publish);
     }
-    const bool fits = message != NULL && !buffer.failed;
-    buffer_fini(&buffer);
+    const bool fits = message != NULL && !publish.failed && !subscribe.failed;
+    buffer_fini(&publish);
+    buffer_fini(&subscribe);
     free(message);
     return fits;
 }
@@ -395,8 +402,8 @@ int main(int argc, char **argv)
     if (code >= 0) {
         return code;
     }
-    if (options.publisher_count > 0 && !try_request(&options)) {
-        fprintf(stderr, "spate-load: the request to publish is too long\n");
+    if (!try_requests(&options)) {
+        fprintf(stderr, "spate-load: a request would be too long\n");
         return LOAD_USAGE;
     }
     const uint32_t slots = publisher_slot_count(&options);

@@ -18,8 +18,10 @@
 static const char help[] =
     "usage: spate-load [OPTIONS] [URL]\n\n"
     "Subscribes many times to a Server-Sent Events server, publishes through it, and checks and\n"
-    "times what arrives. URL, or --url URL, is http://HOST:PORT[/PATH]; else SPATE_URL, else\n"
-    "http://127.0.0.1:8080. With a path, that is where to subscribe; without one a preset says.\n\n"
+    "times what arrives. URL, or --url URL, is http[s]://HOST:PORT[/PATH]; else SPATE_URL,\n"
+    "else http://127.0.0.1:8080. With a path, that is where to subscribe; without one a preset "
+    "says.\n"
+    "\n"
     "what happens\n"
     "  --scenario NAME       hot       one channel that everybody reads (the default)\n"
     "                        channels  a channel for every 10 subscribers\n"
@@ -48,7 +50,7 @@ static const char help[] =
     "  --vanishing PERCENT   of the subscribers: not counted on after the step `vanish`\n\n"
     "the server\n"
     "  --preset NAME         spate (the default), nchan, mercure, pushpin, centrifugo\n"
-    "  --publish URL         where to publish: a path, or http://HOST:PORT/PATH\n"
+    "  --publish URL         where to publish: a path, or http[s]://HOST:PORT/PATH\n"
     "  --publish-method M    POST\n"
     "  --publish-type TYPE   its Content-Type\n"
     "  --publish-body TEXT   {channel}, {data} and {token} are replaced, as in paths\n"
@@ -56,6 +58,12 @@ static const char help[] =
     "  --token TOKEN         else SPATE_TOKEN, else AUTH_TOKEN\n"
     "  --header 'NAME: VALUE'  in every request; repeatable\n"
     "  --channel-prefix TEXT load-\n\n"
+    "what carries it\n"
+    "  --tls                 TLS, as with https:// in the URL\n"
+    "  --cacert FILE         whom to trust (PEM); else whom the system trusts\n"
+    "  --insecure            any certificate will do\n"
+    "  --h2                  HTTP/2: with TLS as ALPN chooses it, in clear text without asking\n"
+    "  --streams-per-connection N  with --h2; 100\n\n"
     "this side\n"
     "  --workers N           processes that subscribe\n"
     "  --io KIND             auto, io_uring or epoll\n"
@@ -100,6 +108,11 @@ enum option_code {
     OPTION_TOKEN,
     OPTION_HEADER,
     OPTION_CHANNEL_PREFIX,
+    OPTION_TLS,
+    OPTION_CACERT,
+    OPTION_INSECURE,
+    OPTION_H2,
+    OPTION_STREAMS,
     OPTION_WORKERS,
     OPTION_IO,
     OPTION_SOURCE,
@@ -142,6 +155,11 @@ static const struct option long_options[] = {
     {"token", required_argument, NULL, OPTION_TOKEN},
     {"header", required_argument, NULL, OPTION_HEADER},
     {"channel-prefix", required_argument, NULL, OPTION_CHANNEL_PREFIX},
+    {"tls", no_argument, NULL, OPTION_TLS},
+    {"cacert", required_argument, NULL, OPTION_CACERT},
+    {"insecure", no_argument, NULL, OPTION_INSECURE},
+    {"h2", no_argument, NULL, OPTION_H2},
+    {"streams-per-connection", required_argument, NULL, OPTION_STREAMS},
     {"workers", required_argument, NULL, OPTION_WORKERS},
     {"io", required_argument, NULL, OPTION_IO},
     {"source", required_argument, NULL, OPTION_SOURCE},
@@ -165,7 +183,9 @@ struct given {
     const char *publish;
     const char *method, *type, *body;
     const char *url;
+    const char *ca_file;
     bool no_publish;
+    bool tls, insecure, h2;
 };
 
 static int wrong_usage(const char *why, const char *value)
@@ -322,6 +342,25 @@ static bool take_load_option(struct options *options, struct given *given, int c
     }
 }
 
+static bool take_carrier_option(struct options *options, struct given *given, int code)
+{
+    switch (code) {
+    case OPTION_TLS:
+        return given->tls = true;
+    case OPTION_CACERT:
+        given->ca_file = optarg;
+        return true;
+    case OPTION_INSECURE:
+        return given->insecure = true;
+    case OPTION_H2:
+        return given->h2 = true;
+    case OPTION_STREAMS:
+        return parse_u32(optarg, 1, 1000000, &options->streams_per_connection);
+    default:
+        return take_load_option(options, given, code);
+    }
+}
+
 static bool take_option(struct options *options, struct given *given, int code)
 {
     switch (code) {
@@ -373,7 +412,7 @@ static bool take_option(struct options *options, struct given *given, int code)
     case OPTION_QUIET:
         return options->is_quiet = true;
     default:
-        return take_load_option(options, given, code);
+        return take_carrier_option(options, given, code);
     }
 }
 
@@ -419,6 +458,12 @@ static bool apply_scenario(struct options *options, const struct given *given)
 /* The kernel's port range is for each pair of addresses; so many of it are used at a time. */
 enum { SUBSCRIBERS_PER_SOURCE = 4000 };
 
+static uint32_t connection_count(const struct options *options)
+{
+    const uint32_t streams = (uint32_t)max_u64(options->streams_per_connection, 1);
+    return (options->subscriber_count + streams - 1) / streams;
+}
+
 static void apply_sources(struct options *options)
 {
     const struct sockaddr_storage *storage = &options->target.subscribe_at.address;
@@ -428,7 +473,7 @@ static void apply_sources(struct options *options)
     const struct sockaddr_in *address = (const struct sockaddr_in *)storage;
     if (ntohl(address->sin_addr.s_addr) >> 24 == 127) {
         options->source.first = 0x7f100001;
-        options->source.count = options->subscriber_count / SUBSCRIBERS_PER_SOURCE + 1;
+        options->source.count = connection_count(options) / SUBSCRIBERS_PER_SOURCE + 1;
     }
 }
 
@@ -442,7 +487,7 @@ static int apply_workers(struct options *options)
         return wrong_usage("too few file descriptors are allowed (ulimit -n)", NULL);
     }
     const uint32_t per_worker = (uint32_t)min_u64(limit.rlim_cur - 64, SUBSCRIBERS_PER_WORKER_MAX);
-    const uint32_t needed = (options->subscriber_count + per_worker - 1) / per_worker;
+    const uint32_t needed = (connection_count(options) + per_worker - 1) / per_worker;
     if (options->worker_count == 0) {
         /* Half of the CPUs are the server's; a process for fewer than a thousand is no use. */
         const long cpus = sysconf(_SC_NPROCESSORS_ONLN);
@@ -457,8 +502,9 @@ static int apply_workers(struct options *options)
         return wrong_usage("so many subscribers need a higher limit of descriptors (ulimit -n)",
                            NULL);
     }
-    if (options->worker_count > options->subscriber_count) {
-        options->worker_count = options->subscriber_count;
+    /* Streams of one connection are in one process. */
+    if (options->worker_count > connection_count(options)) {
+        options->worker_count = connection_count(options);
     }
     options->subscribers_per_worker_max =
         (options->subscriber_count + options->worker_count - 1) / options->worker_count;
@@ -472,7 +518,8 @@ static int apply_publish(struct options *options, const struct given *given)
     if (given->publish != NULL) {
         const char *path = given->publish;
         const char *problem;
-        if (path[0] != '/' && target_read_url(path, &target->publish_at, &path, &problem) < 0) {
+        if (path[0] != '/' &&
+            target_read_url(path, given->tls, &target->publish_at, &path, &problem) < 0) {
             return wrong_usage(problem, given->publish);
         }
         target->publish_path = path[0] == '\0' ? target->publish_path : path;
@@ -508,7 +555,7 @@ static int apply_target(struct options *options, const struct given *given)
         return wrong_usage("no such preset", name);
     }
     target_apply(target, preset);
-    int r = target_read_url(given->url, &target->subscribe_at, &path, &problem);
+    int r = target_read_url(given->url, given->tls, &target->subscribe_at, &path, &problem);
     if (r == -ENOENT) {
         fprintf(stderr, "spate-load: %s: %s\n", problem, given->url);
         return LOAD_UNREACHABLE;
@@ -529,6 +576,33 @@ static int apply_target(struct options *options, const struct given *given)
     return apply_publish(options, given);
 }
 
+/* TLS and HTTP/2. */
+static int apply_carrier(struct options *options, const struct given *given)
+{
+    const struct tls_client_options tls = {
+        .ca_file = given->ca_file,
+        .trusts_all = given->insecure,
+        .wants_http2 = given->h2,
+    };
+    const char *problem;
+    if (options->streams_per_connection > 0 && !given->h2) {
+        return wrong_usage("--streams-per-connection is for --h2", NULL);
+    }
+    if (given->h2 && options->streams_per_connection == 0) {
+        options->streams_per_connection = 100;
+    }
+    if (!options->target.subscribe_at.is_tls && !options->target.publish_at.is_tls) {
+        return given->ca_file == NULL && !given->insecure
+                   ? -1
+                   : wrong_usage("--cacert and --insecure are for https", NULL);
+    }
+    if (given->ca_file != NULL && given->insecure) {
+        return wrong_usage("--cacert and --insecure exclude each other", NULL);
+    }
+    options->tls = tls_client_context_new(&tls, &problem);
+    return options->tls != NULL ? -1 : wrong_usage(problem, given->ca_file);
+}
+
 static int options_finish(struct options *options, struct given *given)
 {
     if (given->rate >= 0 && given->window >= 0) {
@@ -547,6 +621,10 @@ static int options_finish(struct options *options, struct given *given)
         options->publisher_count = 1;
     }
     int code = apply_target(options, given);
+    if (code >= 0) {
+        return code;
+    }
+    code = apply_carrier(options, given);
     if (code >= 0) {
         return code;
     }
@@ -587,8 +665,17 @@ static int print_completion(const char *shell)
 
 int options_read(struct options *options, int argc, char **argv)
 {
-    struct given given = {-1, -1,   -1,   -1,   -1,   -1,   -1,   -1,
-                          -1, NULL, NULL, NULL, NULL, NULL, NULL, false};
+    struct given given = {
+        .subscribers = -1,
+        .channels = -1,
+        .rate = -1,
+        .window = -1,
+        .publishers = -1,
+        .duration = -1,
+        .storm = -1,
+        .storm_every = -1,
+        .slow = -1,
+    };
     *options = (struct options){
         .scenario = "hot",
         .message_len = 128,

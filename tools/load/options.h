@@ -12,6 +12,7 @@
 
 #include "net/io.h"
 #include "tools/load/target.h"
+#include "tools/load/tls_client.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -29,6 +30,8 @@ struct source {
 
 struct options {
     struct target target;
+    struct tls_client_context *tls;  /* NULL: no address has TLS */
+    uint32_t streams_per_connection; /* 0: HTTP/1.1 */
     const char *scenario;
     uint32_t subscriber_count;
     uint32_t channel_count;

@@ -1,6 +1,7 @@
 #include "tools/load/worker.h"
 
-static void cut(struct worker *worker, struct subscriber *subscriber, uint64_t now_ns)
+/* `whole`: the connection that it shares with others goes with the last of them. */
+static void cut(struct worker *worker, struct subscriber *subscriber, bool whole, uint64_t now_ns)
 {
     CHECK(subscriber->state == SUBSCRIBER_OPEN);
     score_add(&worker->score->open, UINT64_MAX);
@@ -8,17 +9,27 @@ static void cut(struct worker *worker, struct subscriber *subscriber, uint64_t n
     subscriber->state = SUBSCRIBER_CLOSING;
     subscriber->is_stormed = true;
     subscriber->cut_ns = now_ns;
-    io_close(worker->io, &subscriber->stream);
+    if (whole) {
+        exchange_cut(worker->transport, &subscriber->exchange);
+    } else {
+        exchange_close(worker->transport, &subscriber->exchange);
+    }
 }
 
 static void order_storm(struct worker *worker, uint64_t now_ns)
 {
     const uint64_t bound = (uint64_t)(worker->options->storm_percent * 10000);
+    /* Over HTTP/2 every second storm cuts whole connections, and the others streams. */
+    const uint32_t per_connection = worker->options->streams_per_connection;
+    const bool whole = per_connection > 0 && worker->orders_seen % 2 == 0;
+    bool is_hit = false;
     for (uint32_t i = 0; i < worker->count; i++) {
         struct subscriber *subscriber = &worker->subscribers[i];
-        if (subscriber->state == SUBSCRIBER_OPEN &&
-            random_below(&worker->random, 1000000) < bound) {
-            cut(worker, subscriber, now_ns);
+        if (!whole || i % per_connection == 0) {
+            is_hit = random_below(&worker->random, 1000000) < bound;
+        }
+        if (subscriber->state == SUBSCRIBER_OPEN && is_hit) {
+            cut(worker, subscriber, whole, now_ns);
         }
     }
 }
@@ -39,7 +50,7 @@ static void order_cut(struct worker *worker, uint64_t total, uint64_t now_ns)
         if (subscriber->state == SUBSCRIBER_OPEN &&
             random_below(&worker->random, left--) < wanted) {
             wanted--;
-            cut(worker, subscriber, now_ns);
+            cut(worker, subscriber, false, now_ns);
         }
     }
 }

@@ -2,8 +2,6 @@
 
 #include <errno.h>
 #include <math.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <time.h>
@@ -12,6 +10,7 @@
 #include "core/base/memory.h"
 #include "tools/load/http1.h"
 #include "tools/load/message.h"
+#include "tools/load/transport.h"
 
 enum {
     TURN_MS = 20,
@@ -34,8 +33,8 @@ enum connection_state {
 };
 
 struct connection {
-    struct io_stream stream;
-    uint8_t state; /* enum connection_state */
+    struct exchange exchange; /* first: see transport_options */
+    uint8_t state;            /* enum connection_state */
     uint32_t slot;
     uint32_t channel_first;
     uint32_t channel_count; /* every publisher_count-th from channel_first on */
@@ -45,7 +44,6 @@ struct connection {
     struct score_uncertain current;
     uint64_t due_ns;
     struct buffer request;
-    size_t request_sent;
     struct http1_response response;
     struct buffer answer; /* what has come and is not taken */
 };
@@ -54,7 +52,7 @@ struct publisher {
     const struct options *options;
     struct scoreboard *board;
     struct publisher_score *score;
-    struct io *io;
+    struct transport *transport;
     struct connection *connections;
     uint32_t count;
     char *message;
@@ -72,30 +70,10 @@ uint32_t publisher_slot_count(const struct options *options)
 
 /* --- Connections ------------------------------------------------------------------------------ */
 
-static int connect_new(const struct target_address *target)
-{
-    const int on = 1;
-    const int fd = socket(target->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        return -errno;
-    }
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (connect(fd, (const struct sockaddr *)&target->address, target->address_len) < 0 &&
-        errno != EINPROGRESS) {
-        int error = errno;
-        (void)close(fd);
-        return -error;
-    }
-    return fd;
-}
-
 static void connection_open(struct publisher *publisher, struct connection *connection)
 {
     CHECK(connection->state == CONNECTION_CLOSED);
-    int r = connect_new(&publisher->options->target.publish_at);
-    if (r >= 0) {
-        r = io_adopt(publisher->io, &connection->stream, r);
-    }
+    int r = exchange_open(publisher->transport, &connection->exchange);
     connection->free_ns = load_now_ns();
     if (r < 0) {
         score_problem(publisher->score->problem, strerror(-r));
@@ -127,15 +105,7 @@ static void connection_close(struct publisher *publisher, struct connection *con
     }
     connection->retry_ns = load_now_ns() + (problem == NULL ? 0 : RETRY_NS);
     connection->state = CONNECTION_CLOSING;
-    io_close(publisher->io, &connection->stream);
-}
-
-static void connection_push(struct publisher *publisher, struct connection *connection)
-{
-    io_send(publisher->io, &connection->stream,
-            connection->request.bytes + connection->request_sent,
-            connection->request.len - connection->request_sent,
-            (uint32_t)(connection - publisher->connections));
+    exchange_close(publisher->transport, &connection->exchange);
 }
 
 /* --- Answers ---------------------------------------------------------------------------------- */
@@ -157,42 +127,50 @@ static void answer_complete(struct publisher *publisher, struct connection *conn
     }
     connection->state = CONNECTION_READY;
     connection->free_ns = now_ns;
-    const bool closes = connection->response.head.closes;
+    /* Over HTTP/2 the next request is the next stream. */
+    const bool closes =
+        connection->response.head.closes && publisher->options->streams_per_connection == 0;
     connection->response = (struct http1_response){0};
     if (closes) {
         connection_close(publisher, connection, NULL);
     }
 }
 
-static void on_received(void *owner, struct io_stream *stream, const char *bytes, ssize_t len)
+static void on_ended(void *owner, struct exchange *exchange, const char *problem)
 {
     struct publisher *publisher = owner;
-    struct connection *connection = container_of(stream, struct connection, stream);
-    if (len <= 0) {
-        /* A response without framing ends here, and well. */
-        const struct http1_head *head = &connection->response.head;
-        if (connection->state == CONNECTION_WAITING && head->len > 0 && !head->is_chunked &&
-            !head->has_length && len == 0) {
-            connection->response.head.closes = true;
-            answer_complete(publisher, connection);
-            return;
-        }
-        const bool is_idle = connection->state == CONNECTION_READY && connection->number > 0;
-        const char *problem = "the server closed a publisher's connection";
-        if (len < 0) {
-            problem = strerror((int)-len);
-        }
-        /* Servers may end a connection that they find idle. */
-        connection_close(publisher, connection, is_idle && len == 0 ? NULL : problem);
+    struct connection *connection = container_of(exchange, struct connection, exchange);
+    const struct http1_head *head = &connection->response.head;
+    /* A response without framing ends here, and well. */
+    if (connection->state == CONNECTION_WAITING && head->len > 0 && !head->is_chunked &&
+        !head->has_length && problem == NULL) {
+        connection->response.head.closes = true;
+        answer_complete(publisher, connection);
         return;
     }
+    const bool is_idle = connection->state == CONNECTION_READY && connection->number > 0;
+    if (is_idle && problem == NULL && exchange_is_usable(exchange) &&
+        publisher->options->streams_per_connection > 0) {
+        return; /* the stream of an answer that was complete by its length */
+    }
+    /* Servers may end a connection that they find idle. */
+    connection_close(publisher, connection,
+                     problem != NULL ? problem
+                     : is_idle       ? NULL
+                                     : "the server closed a publisher's connection");
+}
+
+static void on_received(void *owner, struct exchange *exchange, struct span text)
+{
+    struct publisher *publisher = owner;
+    struct connection *connection = container_of(exchange, struct connection, exchange);
     if (connection->state != CONNECTION_WAITING) {
         connection_close(publisher, connection, "an answer came that nobody asked for");
         return;
     }
     struct buffer *answer = &connection->answer;
     size_t consumed = 0;
-    buffer_append(answer, bytes, (size_t)len);
+    buffer_append_span(answer, text);
     enum http1_outcome outcome =
         answer->failed ? HTTP1_BAD
                        : http1_response_take(&connection->response, buffer_span(answer), &consumed);
@@ -202,7 +180,7 @@ static void on_received(void *owner, struct io_stream *stream, const char *bytes
         memmove(answer->bytes, answer->bytes + consumed, answer->len);
     }
     if (outcome == HTTP1_BAD) {
-        connection_close(publisher, connection, "the answer to a publication is not HTTP/1.1");
+        connection_close(publisher, connection, "the answer to a publication is not HTTP");
     } else if (outcome == HTTP1_DONE && connection->response.head.status >= 200) {
         answer_complete(publisher, connection);
     } else if (outcome == HTTP1_DONE) {
@@ -257,14 +235,13 @@ static void connection_publish(struct publisher *publisher, struct connection *c
                          span_make(publisher->message, options->message_len), &connection->request);
     CHECK(!connection->request.failed); /* one has been tried at the start */
     connection->number++;
-    connection->request_sent = 0;
     connection->due_ns = due_ns;
     connection->current = (struct score_uncertain){channel, connection->slot, message.sequence};
     connection->state = CONNECTION_WAITING;
     __atomic_store_n(&board->published[place], message.sequence, __ATOMIC_RELAXED);
     score_add(&publisher->score->sent, 1);
     histogram_record(&publisher->score->late, load_now_ns() - max_u64(due_ns, connection->free_ns));
-    connection_push(publisher, connection);
+    exchange_request(publisher->transport, &connection->exchange);
 }
 
 /* Closed loop: how many messages have reached all of their subscribers. */
@@ -313,6 +290,9 @@ static uint64_t publish_due(struct publisher *publisher, bool *ret_is_waiting)
             *ret_is_waiting = true;
             continue;
         }
+        if (connection->state == CONNECTION_READY && !exchange_is_usable(&connection->exchange)) {
+            connection_close(publisher, connection, NULL);
+        }
         if (due_ns >= stop_ns) {
             continue;
         }
@@ -339,78 +319,26 @@ static void count_unsent(struct publisher *publisher)
 
 /* --- The loop --------------------------------------------------------------------------------- */
 
-static void on_sent(void *owner, uint32_t token, ssize_t result)
-{
-    struct publisher *publisher = owner;
-    struct connection *connection = &publisher->connections[token];
-    if (connection->state != CONNECTION_WAITING) {
-        return;
-    }
-    if (result > 0) {
-        connection->request_sent += (size_t)result;
-    }
-    if (result >= 0 || result == -EAGAIN || result == -ENOTCONN) {
-        io_watch_writable(publisher->io, &connection->stream);
-    } else {
-        connection_close(publisher, connection, strerror((int)-result));
-    }
-}
-
-static void on_sends_final(void *owner)
+static struct span on_request(void *owner, struct exchange *exchange)
 {
     (void)owner;
+    return buffer_span(&container_of(exchange, struct connection, exchange)->request);
 }
 
-static void on_writable(void *owner, struct io_stream *stream)
+static void on_closed(void *owner, struct exchange *exchange)
 {
-    struct publisher *publisher = owner;
-    struct connection *connection = container_of(stream, struct connection, stream);
-    if (connection->state == CONNECTION_WAITING) {
-        connection_push(publisher, connection);
-    }
-}
-
-static void on_closed(void *owner, struct io_stream *stream)
-{
-    struct publisher *publisher = owner;
-    struct connection *connection = container_of(stream, struct connection, stream);
-    (void)publisher;
+    struct connection *connection = container_of(exchange, struct connection, exchange);
+    (void)owner;
     CHECK(connection->state == CONNECTION_CLOSING);
     connection->state = CONNECTION_CLOSED;
     connection->response = (struct http1_response){0};
     connection->answer.len = 0;
 }
 
-static void on_hung_up(void *owner, struct io_stream *stream)
-{
-    (void)owner;
-    (void)stream; /* reading never stops, so that `received` tells */
-}
-
-static void on_accepted(void *owner, struct io_listener *listener, int32_t descriptor,
-                        const struct sockaddr_storage *address)
-{
-    struct publisher *publisher = owner;
-    (void)listener;
-    (void)address;
-    io_reject(publisher->io, descriptor);
-}
-
-static void on_accept_failed(void *owner, struct io_listener *listener, int error)
-{
-    (void)owner;
-    (void)listener;
-    (void)error;
-}
-
-static const struct io_handler handler = {
-    .accepted = on_accepted,
-    .accept_failed = on_accept_failed,
+static const struct transport_handler handler = {
+    .request = on_request,
     .received = on_received,
-    .hung_up = on_hung_up,
-    .sent = on_sent,
-    .sends_final = on_sends_final,
-    .writable = on_writable,
+    .ended = on_ended,
     .closed = on_closed,
 };
 
@@ -421,9 +349,9 @@ static int wait_until(struct publisher *publisher, uint64_t next_ns, bool is_wai
     const uint64_t left_ns = next_ns > now_ns ? next_ns - now_ns : 0;
     if (publisher->options->window == 0 && left_ns > FINE_NS) {
         const uint64_t ms = min_u64(left_ns / 1000000 - 1, TURN_MS);
-        return io_turn(publisher->io, (int)ms);
+        return transport_turn(publisher->transport, (int)ms);
     }
-    int r = io_turn(publisher->io, 0);
+    int r = transport_turn(publisher->transport, 0);
     if (r == 0 && (left_ns > NAP_NS || (publisher->options->window > 0 && is_waiting))) {
         const struct timespec nap = {0, NAP_NS};
         (void)nanosleep(&nap, NULL);
@@ -476,7 +404,7 @@ static int await_answers(struct publisher *publisher)
     const uint64_t until_ns = load_now_ns() + CATCH_UP_NS;
     int r = 0;
     while (r == 0 && is_unanswered(publisher) && load_now_ns() < until_ns) {
-        r = io_turn(publisher->io, TURN_MS);
+        r = transport_turn(publisher->transport, TURN_MS);
     }
     return r;
 }
@@ -485,7 +413,7 @@ static int publisher_loop(struct publisher *publisher)
 {
     struct scoreboard *board = publisher->board;
     while (scoreboard_phase(board) == LOAD_CONNECT) {
-        int r = io_turn(publisher->io, TURN_MS);
+        int r = transport_turn(publisher->transport, TURN_MS);
         if (r < 0) {
             return r;
         }
@@ -512,10 +440,6 @@ static int publisher_loop(struct publisher *publisher)
 static int publisher_init(struct publisher *publisher, const char **ret_reason)
 {
     const struct options *options = publisher->options;
-    const struct io_options io_options = {
-        .stream_count_max = publisher->count,
-        .plain_descriptors = true,
-    };
     publisher->connections = memory_calloc(publisher->count, sizeof(struct connection));
     publisher->message = memory_alloc(options->message_len);
     if (publisher->connections == NULL || publisher->message == NULL) {
@@ -532,7 +456,17 @@ static int publisher_init(struct publisher *publisher, const char **ret_reason)
         connection->channel_count =
             shares ? 1 : (options->channel_count - i + publisher->count - 1) / publisher->count;
     }
-    return io_new(options->io_kind, &io_options, &handler, publisher, &publisher->io, ret_reason);
+    const struct transport_options transport_options = {
+        .io_kind = options->io_kind,
+        .at = &options->target.publish_at,
+        .tls = options->tls,
+        .streams_per_connection = options->streams_per_connection,
+        .exchanges = &publisher->connections[0].exchange,
+        .exchange_stride = sizeof(struct connection),
+        .exchange_count = publisher->count,
+    };
+    return transport_new(&transport_options, &handler, publisher, &publisher->transport,
+                         ret_reason);
 }
 
 void publisher_run(const struct options *options, struct scoreboard *board)

@@ -54,7 +54,8 @@ static inline void take_message(struct worker *worker, struct subscriber *subscr
     score_add(&score->deliveries, 1);
     const uint64_t latency_ns =
         worker->now_ns > message->due_ns ? worker->now_ns - message->due_ns : 0;
-    histogram_record(subscriber->is_slow ? &score->latency_slow : &score->latency, latency_ns);
+    histogram_record(subscriber->exchange.is_slow ? &score->latency_slow : &score->latency,
+                     latency_ns);
 }
 
 /* --- Reading in full -------------------------------------------------------------------------- */
@@ -164,7 +165,7 @@ static size_t read_in_full(struct worker *worker, struct subscriber *subscriber,
         return 0;
     case EVENT_READER_BAD:
         score_add(&worker->score->corrupt, 1);
-        worker_drop(worker, subscriber, "the response is not HTTP/1.1 as it should be");
+        worker_drop(worker, subscriber, "the response is not HTTP as it should be");
         return 0;
     }
     return 0;
@@ -186,26 +187,19 @@ static inline void take_frame(struct worker *worker, struct subscriber *subscrib
     subscriber->position++;
 }
 
-void worker_received(void *owner, struct io_stream *stream, const char *bytes, ssize_t len)
+void worker_received(void *owner, struct exchange *exchange, struct span text)
 {
     struct worker *worker = owner;
-    struct subscriber *subscriber = container_of(stream, struct subscriber, stream);
+    struct subscriber *subscriber = container_of(exchange, struct subscriber, exchange);
+    const char *bytes = text.bytes;
+    size_t left = text.len;
     if (unlikely(subscriber->state == SUBSCRIBER_VANISHED)) {
-        if (len <= 0) {
-            io_close(worker->io, stream);
-        }
-        return;
-    }
-    if (len <= 0) {
-        worker_drop(worker, subscriber,
-                    len == 0 ? "the server closed the connection" : strerror((int)-len));
         return;
     }
     worker->receiving = subscriber;
     worker->now_ns = load_now_ns();
-    score_add(&worker->score->bytes, (uint64_t)len);
+    score_add(&worker->score->bytes, text.len);
     const struct frame_ring *ring = worker_ring(worker, subscriber);
-    size_t left = (size_t)len;
     while (left > 0) {
         const struct ring_frame *frame =
             event_reader_is_clean(&subscriber->reader)
@@ -224,8 +218,8 @@ void worker_received(void *owner, struct io_stream *stream, const char *bytes, s
         bytes += taken;
         left -= taken;
     }
-    if (subscriber->is_slow) {
-        worker_pause(worker, subscriber, (size_t)len);
+    if (subscriber->exchange.is_slow) {
+        worker_pause(worker, subscriber, text.len);
     }
 }
 

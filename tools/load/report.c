@@ -54,6 +54,13 @@ static void table_head(const struct result *result, FILE *file)
             grouped(options->subscriber_count, subscribers), options->channel_count,
             options->channel_count == 1 ? "" : "s", options->target.subscribe_at.host,
             options->target.subscribe_path);
+    if (options->streams_per_connection > 0) {
+        fprintf(file, "  HTTP/2%s, %u streams on a connection\n",
+                options->target.subscribe_at.is_tls ? " over TLS" : " in clear text",
+                options->streams_per_connection);
+    } else if (options->target.subscribe_at.is_tls) {
+        fprintf(file, "  HTTP/1.1 over TLS\n");
+    }
     if (options->publisher_count == 0) {
         fprintf(file, "  nothing was published");
     } else if (options->steps_path != NULL) {
@@ -254,6 +261,8 @@ static json_t *json_options(const struct options *options)
     (void)json_object_set_new(object, "scenario", json_string(options->scenario));
     (void)json_object_set_new(object, "host", json_string(options->target.subscribe_at.host));
     (void)json_object_set_new(object, "path", json_string(options->target.subscribe_path));
+    (void)json_object_set_new(object, "tls", json_boolean(options->target.subscribe_at.is_tls));
+    set_count(object, "streams_per_connection", options->streams_per_connection);
     set_count(object, "subscribers", options->subscriber_count);
     set_count(object, "channels", options->channel_count);
     set_count(object, "publishers", options->publisher_count);

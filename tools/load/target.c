@@ -93,21 +93,20 @@ static int target_resolve(const char *host, const char *port, struct target_addr
     return 0;
 }
 
-int target_read_url(const char *url, struct target_address *ret_address, const char **ret_path,
-                    const char **ret_problem)
+int target_read_url(const char *url, bool is_tls, struct target_address *ret_address,
+                    const char **ret_path, const char **ret_problem)
 {
     struct target_address address = {0};
     char host[256];
-    char port[8] = "80";
-    *ret_problem = "a URL must be like http://HOST:PORT/PATH";
-    if (strncmp(url, "https://", 8) == 0) {
-        *ret_problem = "https is not supported; put a plain http port behind it";
+    const bool is_https = strncmp(url, "https://", 8) == 0;
+    *ret_problem = "a URL must be like http://HOST:PORT/PATH or https://HOST:PORT/PATH";
+    if (!is_https && strncmp(url, "http://", 7) != 0) {
         return -EINVAL;
     }
-    if (strncmp(url, "http://", 7) != 0) {
-        return -EINVAL;
-    }
-    const char *begin = url + 7;
+    address.is_tls = is_https || is_tls;
+    char port[8];
+    memcpy(port, address.is_tls ? "443" : "80", address.is_tls ? 4 : 3);
+    const char *begin = url + (is_https ? 8 : 7);
     const size_t len = strcspn(begin, "/?#");
     if (len == 0 || len >= sizeof host || memchr(begin, '@', len) != NULL || begin[len] == '#' ||
         begin[len] == '?') {
@@ -132,6 +131,7 @@ int target_read_url(const char *url, struct target_address *ret_address, const c
         return -EINVAL;
     }
     *end = '\0';
+    memcpy(address.name, host + is_bracketed, strlen(host + is_bracketed) + 1);
     if (target_resolve(host + is_bracketed, port, &address) < 0) {
         *ret_problem = "the host is not known";
         return -ENOENT;

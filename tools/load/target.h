@@ -26,6 +26,8 @@ enum {
 
 struct target_address {
     char host[264]; /* as in the Host field, with the port */
+    char name[256]; /* without it: what its certificate must be for */
+    bool is_tls;
     struct sockaddr_storage address;
     socklen_t address_len;
 };
@@ -61,11 +63,11 @@ const struct target_preset *target_preset_find(const char *name);
 void target_apply(struct target *target, const struct target_preset *preset);
 
 /*
- * Reads http://HOST[:PORT][/PATH], resolves the host, and gives the path ("" if there is none).
- * -EINVAL or -ENOENT with a problem text.
+ * Reads http[s]://HOST[:PORT][/PATH], resolves the host, and gives the path ("" if there is none).
+ * `is_tls`: as if it were https. -EINVAL or -ENOENT with a problem text.
  */
-int target_read_url(const char *url, struct target_address *ret_address, const char **ret_path,
-                    const char **ret_problem);
+int target_read_url(const char *url, bool is_tls, struct target_address *ret_address,
+                    const char **ret_path, const char **ret_problem);
 
 /* Append whole requests. The caller asks buffer->failed. */
 void target_write_subscribe(const struct target *target, uint32_t channel, struct span last_id,

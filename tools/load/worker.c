@@ -1,9 +1,7 @@
 #include "tools/load/worker.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <math.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,16 +14,17 @@ enum {
     CONNECTS_PER_TURN = 64,
     /* Beyond the backlogs that servers have, connections wait for the retransmission of a SYN. */
     IN_FLIGHT_MAX = 512,
-    LOANED_SIZE = 1 << 20,
-    SLOW_RECEIVE_BUFFER = 4096,
     RETRY_MS = 250,
     TURN_MS = 20,
 };
 
 /* --- Connecting ------------------------------------------------------------------------------- */
 
-static int connect_from(const struct worker *worker, int fd, const struct subscriber *subscriber)
+/* The transport's callback: where to connect from. */
+static uint32_t on_source(void *owner, const struct exchange *exchange)
 {
+    const struct worker *worker = owner;
+    const struct subscriber *subscriber = container_of(exchange, struct subscriber, exchange);
     const struct options *options = worker->options;
     uint64_t number = worker->first + (uint64_t)(subscriber - worker->subscribers);
     const struct source *from = &options->source;
@@ -33,75 +32,28 @@ static int connect_from(const struct worker *worker, int fd, const struct subscr
         from = &options->vanishing_source;
         number = (uint64_t)((double)number * options->vanishing_percent / 100);
     }
-    if (from->count > 0) {
-        const int on = 1;
-        struct sockaddr_in source = {
-            .sin_family = AF_INET,
-            .sin_addr.s_addr = htonl(from->first + (uint32_t)(number % from->count)),
-        };
-        (void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
-        if (bind(fd, (const struct sockaddr *)&source, sizeof source) < 0) {
-            return -errno;
-        }
-    }
-    const struct target_address *target = &options->target.subscribe_at;
-    if (connect(fd, (const struct sockaddr *)&target->address, target->address_len) < 0 &&
-        errno != EINPROGRESS) {
-        return -errno;
-    }
-    return 0;
+    return from->count == 0 ? 0 : from->first + (uint32_t)(number % from->count);
 }
 
-/* A plain descriptor, connecting; or a negative errno. */
-static int connect_new(const struct worker *worker, const struct subscriber *subscriber)
+/* The transport's callback: what to ask for. */
+static struct span on_request(void *owner, struct exchange *exchange)
 {
-    const int family = worker->options->target.subscribe_at.address.ss_family;
-    const int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        return -errno;
-    }
-    if (subscriber->is_slow) {
-        const int size = SLOW_RECEIVE_BUFFER;
-        (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
-    }
-    int r = connect_from(worker, fd, subscriber);
-    if (r < 0) {
-        (void)close(fd);
-        return r;
-    }
-    return fd;
-}
-
-/* Sends the request, or what is left of it. */
-static void send_request(struct worker *worker, struct subscriber *subscriber)
-{
+    struct worker *worker = owner;
+    const struct subscriber *subscriber = container_of(exchange, struct subscriber, exchange);
     const struct span id = span_make(subscriber->id, subscriber->is_known ? subscriber->id_len : 0);
-    struct buffer *request = &worker->request;
-    request->len = 0;
+    worker->request.len = 0;
     target_write_subscribe(&worker->options->target, worker_channel(worker, subscriber), id,
-                           request);
-    if (request->failed) {
-        request->failed = false;
-        worker_drop(worker, subscriber, "the request is too long");
-        return;
-    }
-    const size_t len = request->len - subscriber->request_sent;
-    if (len > LOANED_SIZE - worker->loaned_len) {
-        io_watch_writable(worker->io, &subscriber->stream); /* the next turn has room */
-        return;
-    }
-    char *bytes = worker->loaned + worker->loaned_len;
-    memcpy(bytes, request->bytes + subscriber->request_sent, len);
-    worker->loaned_len += len;
-    io_send(worker->io, &subscriber->stream, bytes, len,
-            (uint32_t)(subscriber - worker->subscribers));
+                           &worker->request);
+    CHECK(!worker->request.failed); /* one has been tried at the start */
+    return buffer_span(&worker->request);
 }
 
 static void connect_later(struct worker *worker, struct subscriber *subscriber, uint64_t ms)
 {
     subscriber->state = SUBSCRIBER_IDLE;
     const uint64_t jitter = random_below(&worker->random, ms / 2 + 1);
-    wheel_set(&worker->wheel, &subscriber->timer, io_now_ms(worker->io) + ms + jitter);
+    wheel_set(&worker->wheel, &subscriber->timer,
+              transport_now_ms(worker->transport) + ms + jitter);
 }
 
 static void connect_failed(struct worker *worker, const char *problem)
@@ -116,19 +68,15 @@ static void connect_one(struct worker *worker, struct subscriber *subscriber)
 {
     CHECK(subscriber->state == SUBSCRIBER_IDLE);
     subscriber->begin_ns = load_now_ns();
-    int r = connect_new(worker, subscriber);
-    if (r >= 0) {
-        r = io_adopt(worker->io, &subscriber->stream, r);
-    }
+    int r = exchange_open(worker->transport, &subscriber->exchange);
     if (r < 0) {
         connect_failed(worker, strerror(-r));
         connect_later(worker, subscriber, RETRY_MS);
         return;
     }
     subscriber->state = SUBSCRIBER_REQUESTED;
-    subscriber->request_sent = 0;
     worker->in_flight++;
-    send_request(worker, subscriber);
+    exchange_request(worker->transport, &subscriber->exchange);
 }
 
 static void connect_some(struct worker *worker)
@@ -154,38 +102,6 @@ static void connect_some(struct worker *worker)
         list_remove(link);
         worker->connect_begun++;
         connect_one(worker, container_of(link, struct subscriber, queue_link));
-    }
-}
-
-static void on_sent(void *owner, uint32_t token, ssize_t result)
-{
-    struct worker *worker = owner;
-    struct subscriber *subscriber = &worker->subscribers[token];
-    if (subscriber->state != SUBSCRIBER_REQUESTED) {
-        return;
-    }
-    if (result > 0) {
-        subscriber->request_sent += (uint32_t)result;
-    }
-    if (result >= 0 || result == -EAGAIN || result == -ENOTCONN) {
-        io_watch_writable(worker->io, &subscriber->stream);
-    } else {
-        worker_drop(worker, subscriber, strerror((int)-result));
-    }
-}
-
-static void on_sends_final(void *owner)
-{
-    struct worker *worker = owner;
-    worker->loaned_len = 0;
-}
-
-static void on_writable(void *owner, struct io_stream *stream)
-{
-    struct worker *worker = owner;
-    struct subscriber *subscriber = container_of(stream, struct subscriber, stream);
-    if (subscriber->state == SUBSCRIBER_REQUESTED) {
-        send_request(worker, subscriber);
     }
 }
 
@@ -228,13 +144,24 @@ void worker_drop(struct worker *worker, struct subscriber *subscriber, const cha
         connect_failed(worker, problem);
     }
     subscriber->state = SUBSCRIBER_CLOSING;
-    io_close(worker->io, &subscriber->stream);
+    exchange_close(worker->transport, &subscriber->exchange);
 }
 
-static void on_closed(void *owner, struct io_stream *stream)
+static void on_ended(void *owner, struct exchange *exchange, const char *problem)
 {
     struct worker *worker = owner;
-    struct subscriber *subscriber = container_of(stream, struct subscriber, stream);
+    struct subscriber *subscriber = container_of(exchange, struct subscriber, exchange);
+    if (subscriber->state == SUBSCRIBER_VANISHED) {
+        exchange_close(worker->transport, exchange);
+        return;
+    }
+    worker_drop(worker, subscriber, problem == NULL ? "the server closed the connection" : problem);
+}
+
+static void on_closed(void *owner, struct exchange *exchange)
+{
+    struct worker *worker = owner;
+    struct subscriber *subscriber = container_of(exchange, struct subscriber, exchange);
     event_reader_reset(&subscriber->reader);
     if (subscriber->state == SUBSCRIBER_VANISHED) {
         return;
@@ -259,24 +186,18 @@ void worker_pause(struct worker *worker, struct subscriber *subscriber, size_t l
     if (worker->phase >= LOAD_DRAIN) {
         return; /* now it shows whether a slow reader still gets everything */
     }
-    io_read_stop(worker->io, &subscriber->stream);
+    exchange_read_stop(worker->transport, &subscriber->exchange);
     wheel_set(&worker->wheel, &subscriber->timer,
-              io_now_ms(worker->io) + len * 1000 / worker->options->slow_bytes);
-}
-
-static void on_hung_up(void *owner, struct io_stream *stream)
-{
-    struct worker *worker = owner;
-    io_read_start(worker->io, stream);
+              transport_now_ms(worker->transport) + len * 1000 / worker->options->slow_bytes);
 }
 
 static void hurry_slow_readers(struct worker *worker)
 {
     for (uint32_t i = 0; i < worker->count; i++) {
         struct subscriber *subscriber = &worker->subscribers[i];
-        if (subscriber->is_slow && subscriber->state == SUBSCRIBER_OPEN) {
+        if (subscriber->exchange.is_slow && subscriber->state == SUBSCRIBER_OPEN) {
             wheel_remove(&worker->wheel, &subscriber->timer);
-            io_read_start(worker->io, &subscriber->stream);
+            exchange_read_start(worker->transport, &subscriber->exchange);
         }
     }
 }
@@ -284,10 +205,10 @@ static void hurry_slow_readers(struct worker *worker)
 static void serve_timers(struct worker *worker)
 {
     struct wheel_node *node;
-    while ((node = wheel_take(&worker->wheel, io_now_ms(worker->io))) != NULL) {
+    while ((node = wheel_take(&worker->wheel, transport_now_ms(worker->transport))) != NULL) {
         struct subscriber *subscriber = container_of(node, struct subscriber, timer);
         if (subscriber->state == SUBSCRIBER_OPEN) {
-            io_read_start(worker->io, &subscriber->stream);
+            exchange_read_start(worker->transport, &subscriber->exchange);
         } else if (subscriber->state == SUBSCRIBER_IDLE) {
             list_append(&worker->connect_queue, &subscriber->queue_link);
         }
@@ -296,30 +217,11 @@ static void serve_timers(struct worker *worker)
 
 /* --- The loop --------------------------------------------------------------------------------- */
 
-static void on_accepted(void *owner, struct io_listener *listener, int32_t descriptor,
-                        const struct sockaddr_storage *address)
-{
-    struct worker *worker = owner;
-    (void)listener;
-    (void)address;
-    io_reject(worker->io, descriptor);
-}
-
-static void on_accept_failed(void *owner, struct io_listener *listener, int error)
-{
-    (void)owner;
-    (void)listener;
-    (void)error;
-}
-
-static const struct io_handler handler = {
-    .accepted = on_accepted,
-    .accept_failed = on_accept_failed,
+static const struct transport_handler handler = {
+    .source = on_source,
+    .request = on_request,
     .received = worker_received,
-    .hung_up = on_hung_up,
-    .sent = on_sent,
-    .sends_final = on_sends_final,
-    .writable = on_writable,
+    .ended = on_ended,
     .closed = on_closed,
 };
 
@@ -349,12 +251,12 @@ static int worker_loop(struct worker *worker)
         worker_serve_orders(worker);
         serve_timers(worker);
         const bool is_connecting = !list_is_empty(&worker->connect_queue);
-        int r = io_turn(worker->io, is_connecting ? 1 : TURN_MS);
+        int r = transport_turn(worker->transport, is_connecting ? 1 : TURN_MS);
         if (r < 0) {
             return r;
         }
-        if (io_now_ms(worker->io) - noticed_ms >= TURN_MS / 2) {
-            noticed_ms = io_now_ms(worker->io);
+        if (transport_now_ms(worker->transport) - noticed_ms >= TURN_MS / 2) {
+            noticed_ms = transport_now_ms(worker->transport);
             notice_phase(worker);
         }
     }
@@ -389,10 +291,8 @@ static int worker_memory(struct worker *worker)
     worker->ledgers =
         memory_calloc((size_t)worker->count * worker->slot_count, sizeof(struct ledger));
     worker->rings = memory_calloc(worker->ring_count, sizeof(struct frame_ring));
-    worker->loaned = memory_alloc(LOANED_SIZE);
     buffer_init(&worker->request, TARGET_SUBSCRIBE_LEN_MAX);
-    if (worker->subscribers == NULL || worker->ledgers == NULL || worker->rings == NULL ||
-        worker->loaned == NULL) {
+    if (worker->subscribers == NULL || worker->ledgers == NULL || worker->rings == NULL) {
         return -ENOMEM;
     }
     for (uint32_t i = 0; i < worker->ring_count; i++) {
@@ -404,7 +304,7 @@ static int worker_memory(struct worker *worker)
     for (uint32_t i = 0; i < worker->count; i++) {
         struct subscriber *subscriber = &worker->subscribers[i];
         const uint64_t number = worker->first + i;
-        subscriber->is_slow = is_one_of(number, options->slow_percent);
+        subscriber->exchange.is_slow = is_one_of(number, options->slow_percent);
         subscriber->is_vanishing = is_one_of(number, options->vanishing_percent);
         list_append(&worker->connect_queue, &subscriber->queue_link);
     }
@@ -420,16 +320,24 @@ static int worker_init(struct worker *worker, const char **ret_reason)
         *ret_reason = "not enough memory for so many subscribers";
         return r;
     }
-    /* Some connections close while those that replace them are open already. */
-    const struct io_options io_options = {
-        .stream_count_max = worker->count + IN_FLIGHT_MAX,
-        .plain_descriptors = true,
+    const struct options *options = worker->options;
+    const struct transport_options transport_options = {
+        .io_kind = options->io_kind,
+        .at = &options->target.subscribe_at,
+        .tls = options->tls,
+        .streams_per_connection = options->streams_per_connection,
+        .has_slow = options->slow_percent > 0,
+        .exchanges = &worker->subscribers[0].exchange,
+        .exchange_stride = sizeof(struct subscriber),
+        .exchange_count = worker->count,
+        /* Some connections close while those that replace them are open already. */
+        .spare_count = IN_FLIGHT_MAX,
     };
-    r = io_new(worker->options->io_kind, &io_options, &handler, worker, &worker->io, ret_reason);
+    r = transport_new(&transport_options, &handler, worker, &worker->transport, ret_reason);
     if (r < 0) {
         return r;
     }
-    wheel_init(&worker->wheel, io_now_ms(worker->io));
+    wheel_init(&worker->wheel, transport_now_ms(worker->transport));
     worker->connect_begin_ns = load_now_ns();
     worker->in_flight_since_ns = worker->connect_begin_ns;
     random_init(&worker->random, worker->connect_begin_ns ^ worker->first);

@@ -17,12 +17,12 @@
 #include "core/base/list.h"
 #include "core/base/random.h"
 #include "core/base/wheel.h"
-#include "net/io.h"
 #include "tools/load/event_reader.h"
 #include "tools/load/frame_ring.h"
 #include "tools/load/ledger.h"
 #include "tools/load/options.h"
 #include "tools/load/scoreboard.h"
+#include "tools/load/transport.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -37,17 +37,15 @@ enum subscriber_state {
 };
 
 struct subscriber {
-    struct io_stream stream;
+    struct exchange exchange; /* first: see transport_options */
     struct event_reader reader;
     uint32_t position; /* in the channel's ring */
     uint8_t state;     /* enum subscriber_state */
-    bool is_slow;
     bool is_vanishing; /* of those that will vanish if told so */
     bool is_known;     /* it was open once: its ledgers are under way */
     bool is_stormed;
     uint8_t id_len; /* of the last event; 0: none */
     char id[EVENT_ID_LEN_KEPT];
-    uint32_t request_sent;
     uint64_t begin_ns;        /* of the attempt to connect */
     uint64_t cut_ns;          /* of the storm that it comes back from */
     uint64_t announced_slots; /* the next gap in these was announced */
@@ -60,7 +58,7 @@ struct worker {
     const struct options *options;
     struct scoreboard *board;
     struct worker_score *score;
-    struct io *io;
+    struct transport *transport;
     uint32_t first; /* number of its first subscriber in the whole run */
     uint32_t count;
     uint32_t ring_count;
@@ -83,8 +81,6 @@ struct worker {
     enum load_phase phase; /* as last seen */
 
     struct buffer request;
-    char *loaned; /* requests on the way to the kernel, until the sends are final */
-    size_t loaned_len;
 
     /* While bytes are being received: */
     struct subscriber *receiving;
@@ -97,8 +93,8 @@ struct worker {
 __attribute__((noreturn)) void worker_run(const struct options *options, struct scoreboard *board,
                                           unsigned worker_index);
 
-/* receive.c: the io layer's callback for bytes and ends. */
-void worker_received(void *owner, struct io_stream *stream, const char *bytes, ssize_t len);
+/* receive.c: the transport's callback for bytes. */
+void worker_received(void *owner, struct exchange *exchange, struct span text);
 /* What is missing at the end of the run. */
 void worker_sum_up(struct worker *worker);
 

@@ -1,0 +1,50 @@
+/*
+ * Clients of HTTP/2 in clear text: connections that several streams share. A request is `carried`:
+ * it goes out as a stream of one of these connections, and its answer comes back as the bytes that
+ * HTTP/1.0 would have had, each with the stamp of the bytes in which it came, so that whoever reads
+ * them need not know.
+ *
+ * nghttp2's client judges what the hub sends, and any mistake fails the world. The seed chooses how
+ * large the windows are, of streams and of the connection, and when they grow: a stream whose
+ * answer is not read keeps its window. It also pings, changes its settings, resets streams and
+ * loses connections.
+ *
+ * Where a stream joined the fan-out is known exactly: fanout_join is wrapped.
+ */
+#ifndef SPATE_TESTS_SIM_HTTP2_H
+#define SPATE_TESTS_SIM_HTTP2_H
+
+#include "tests/sim/io_simulated.h"
+
+enum { CARRIERS_MAX = 32, CARRIED_MAX = 16 };
+
+struct carrier;
+
+struct carried {
+    struct carrier *carrier; /* NULL: nothing is asked */
+    int32_t stream_id;
+    struct sim_pipe inbox; /* of the answer, what has come and was not read */
+    bool is_over;          /* nothing more will come ... */
+    bool is_in_order;      /* ... and the hub has said so */
+    bool was_cut;          /* ... because there was no room for it */
+    bool was_lost;         /* ... because the client let go of the connection */
+    bool is_headed;
+    size_t head_len;      /* of the inbox, what is no DATA and has no part in the windows */
+    uint64_t joined_step; /* when the hub took it into the fan-out; 0: it has not */
+    uint64_t last_said_ms;
+};
+
+/* Asks; `request` is text of HTTP/1. False: there is no room for another connection. */
+bool carried_begin(struct carried *carried, const char *request);
+size_t carried_read(struct carried *carried, char *bytes, size_t size, struct sim_stamp *ret_stamp);
+/* Whether all was read, and nothing more will come. */
+bool carried_is_at_end(const struct carried *carried);
+/* Lets go of it: by resetting the stream, or `hard`, by losing the whole connection. */
+void carried_drop(struct carried *carried, bool hard);
+
+/* Moves bytes on one connection, or on all of them. */
+void carriers_step(bool all);
+/* At the end of the world. */
+void carriers_end(void);
+
+#endif

@@ -25,7 +25,6 @@ extern "C" {
 #endif
 
 struct channel;
-struct lag_limits;
 struct subscriber;
 
 struct feed_entry {
@@ -33,10 +32,12 @@ struct feed_entry {
     struct frame *frame;
 };
 
-/* Frames in hub order; a growing ring. */
+/* Frames in hub order; a growing ring. The first is in place: most feeds never have two at a time.
+ */
 struct feed_window {
-    struct feed_entry *ring;
-    uint32_t capacity; /* a power of two, or 0 */
+    struct feed_entry *ring; /* `one`, or allocated */
+    struct feed_entry one;
+    uint32_t capacity; /* a power of two */
     uint32_t first;
     uint32_t count;
     uint64_t bytes;
@@ -46,8 +47,6 @@ struct feed {
     /* The sequencer's. */
     struct channel *channel;
     uint64_t pushed_bytes;
-    uint16_t shard;
-    const struct lag_limits *lag; /* the channel's, never changed */
     /* Written by the shard, read by the sequencer: bytes that no pass will need again. */
     uint64_t released_bytes;
 
@@ -58,14 +57,18 @@ struct feed {
     uint64_t passed;     /* every member that keeps up is at or above this */
     uint64_t settled;    /* ... and the sends up to here are final */
     struct feed_window window;
-    struct subscriber **members;
+    struct subscriber **members; /* `member`, or allocated */
+    struct subscriber *member;   /* the one of a feed that has one */
     uint32_t member_count;
     uint32_t member_capacity;
     uint32_t behind_count; /* members that do not keep up: they may need the window later */
     uint32_t pass_next;    /* the pass under way: the next member to visit */
     uint64_t pass_head;    /* ... and the head when it began */
-    uint64_t retired_tail; /* once detached: free when the queue's head has come this far */
-    uint64_t idle_since_ms;
+    union {
+        uint64_t idle_since_ms; /* while there are no members */
+        uint64_t retired_tail;  /* once detached: free when the queue's head has come this far */
+    };
+    uint16_t shard;
     struct list dirty; /* linked while a pass is under way or due */
     struct list idle;  /* linked while there are no members, and while retired */
 };

@@ -33,6 +33,12 @@ static bool first_after(struct sequencer *sequencer, const struct feed *feed, ui
     return frame != NULL;
 }
 
+/* Never changed, and a feed with members has its channel. */
+static const struct lag_limits *lag_of(const struct feed *feed)
+{
+    return feed->channel->lag;
+}
+
 static bool is_over(const struct fanout *fanout, const struct feed *feed, uint64_t after)
 {
     struct first_event first;
@@ -43,23 +49,23 @@ static bool is_over(const struct fanout *fanout, const struct feed *feed, uint64
         return true;
     }
     /* The history may already have more than has come to the shard. */
+    const struct lag_limits *lag = lag_of(feed);
     uint64_t bytes = feed->head_bytes - min_u64(feed->head_bytes, first.published_bytes);
     uint64_t age_ms = fanout->wall_ms - min_u64(fanout->wall_ms, first.published_ms);
-    return (feed->lag->bytes_max > 0 && bytes > feed->lag->bytes_max) ||
-           (feed->lag->age_ms_max > 0 && age_ms > feed->lag->age_ms_max);
+    return (lag->bytes_max > 0 && bytes > lag->bytes_max) ||
+           (lag->age_ms_max > 0 && age_ms > lag->age_ms_max);
 }
 
 /* What is to be done with the subscriber. */
 static enum lag_policy lag_check(const struct fanout *fanout, const struct subscriber *subscriber)
 {
-    const struct membership *memberships =
-        subscriber->many != NULL ? subscriber->many : &subscriber->only;
-    uint64_t after = max_u64(subscriber->position, subscriber->joined);
+    const struct catch_up *catch_up = subscriber->catch_up;
+    uint64_t after = max_u64(subscriber->position, catch_up != NULL ? catch_up->joined : 0);
     enum lag_policy policy = LAG_CATCH_UP;
     for (unsigned i = 0; i < subscriber->channel_count; i++) {
-        const struct feed *feed = memberships[i].feed;
-        if (feed->lag->policy > policy && is_over(fanout, feed, after)) {
-            policy = feed->lag->policy;
+        const struct feed *feed = subscriber_feed(subscriber, i);
+        if (lag_of(feed)->policy > policy && is_over(fanout, feed, after)) {
+            policy = lag_of(feed)->policy;
         }
     }
     return policy;
@@ -72,7 +78,7 @@ bool lag_allows(struct fanout *fanout, struct subscriber *subscriber)
     }
     enum lag_policy policy = lag_check(fanout, subscriber);
     /* What is in the middle of an event can be cut, but not go on elsewhere. */
-    if (policy == LAG_CATCH_UP || (policy == LAG_SKIP && subscriber->partial != NULL)) {
+    if (policy == LAG_CATCH_UP || (policy == LAG_SKIP && subscriber_is_inside_event(subscriber))) {
         return true;
     }
     fanout->handler->lagging(fanout->owner, subscriber, policy);

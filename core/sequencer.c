@@ -505,7 +505,6 @@ static enum subscribe_outcome feed_obtain(struct sequencer *sequencer, unsigned 
         if (feed == NULL) {
             return SUBSCRIBE_NO_MEMORY;
         }
-        feed->lag = channel->lag;
         channel->feeds[shard] = feed;
         channel->feed_count++;
     }

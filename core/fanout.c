@@ -293,9 +293,11 @@ enum visit_outcome {
     VISIT_LATER,   /* this turn's memory is used up */
 };
 
-/* Reads one batch for a subscriber that the windows no longer reach. */
-static enum visit_outcome batch_from_history(struct fanout *fanout, struct subscriber *subscriber,
-                                             struct fanout_batch **ret_batch)
+/* Reads one batch for a subscriber that the windows no longer reach. Its arrays are large, so that
+ * nobody else is to have them on the stack. */
+static __attribute__((noinline)) enum visit_outcome
+batch_from_history(struct fanout *fanout, struct subscriber *subscriber,
+                   struct fanout_batch **ret_batch)
 {
     struct feed *feeds[SUBSCRIBER_CHANNELS_MAX];
     /* All events up to `upto` that this subscriber needs are in history or in no channel of its. */
@@ -362,18 +364,25 @@ static enum visit_outcome batch_from_history(struct fanout *fanout, struct subsc
     return VISIT_SENT;
 }
 
-static enum visit_outcome batch_find(struct fanout *fanout, struct subscriber *subscriber,
-                                     struct fanout_batch **ret_batch)
+static bool batch_is_for(const struct fanout_batch *batch, const struct subscriber *subscriber,
+                         const struct feed *feed)
+{
+    return batch != NULL && batch->feed == feed && batch->position == subscriber->position &&
+           batch->view == subscriber->view;
+}
+
+/* The same for a batch that was not the last one found. */
+static __attribute__((noinline)) enum visit_outcome
+batch_find_or_make(struct fanout *fanout, struct subscriber *subscriber,
+                   struct fanout_batch **ret_batch)
 {
     const struct feed *feed =
         subscriber->channel_count == 0 ? fanout->broadcast : subscriber->in.feed;
     struct fanout_batch **slot = NULL;
     if (subscriber->channel_count <= 1) {
         slot = cache_slot(fanout, subscriber, feed);
-        struct fanout_batch *cached = *slot;
-        if (cached != NULL && cached->feed == feed && cached->position == subscriber->position &&
-            cached->view == subscriber->view) {
-            *ret_batch = cached;
+        if (batch_is_for(*slot, subscriber, feed)) {
+            *ret_batch = fanout->recent = *slot;
             return VISIT_SENT;
         }
     }
@@ -395,9 +404,22 @@ static enum visit_outcome batch_find(struct fanout *fanout, struct subscriber *s
     /* A batch with holes is only for those who know of them. */
     if (outcome == VISIT_SENT && slot != NULL &&
         subscriber_complete_after(subscriber) <= subscriber->position) {
-        *slot = *ret_batch;
+        fanout->recent = *slot = *ret_batch;
     }
     return outcome;
+}
+
+/* What goes out to the subscriber next. */
+static inline enum visit_outcome batch_find(struct fanout *fanout, struct subscriber *subscriber,
+                                            struct fanout_batch **ret_batch)
+{
+    /* Of those who keep up nearly all are at one position. */
+    if (likely(subscriber->channel_count == 1 &&
+               batch_is_for(fanout->recent, subscriber, subscriber->in.feed))) {
+        *ret_batch = fanout->recent;
+        return VISIT_SENT;
+    }
+    return batch_find_or_make(fanout, subscriber, ret_batch);
 }
 
 /* ---- Visits -------------------------------------------------------------------------------- */
@@ -420,7 +442,7 @@ static struct catch_up *catch_up_get(struct subscriber *subscriber)
 static void catch_up_end(const struct fanout *fanout, struct subscriber *subscriber)
 {
     struct catch_up *catch_up = subscriber->catch_up;
-    if (catch_up != NULL && catch_up->partial == NULL && subscriber->turn != fanout->turn &&
+    if (catch_up->partial == NULL && subscriber->turn != fanout->turn &&
         subscriber->position >= max_u64(catch_up->joined, catch_up->complete_after)) {
         subscriber->catch_up = NULL;
         memory_free(catch_up);
@@ -468,8 +490,10 @@ static void make_ready(struct fanout *fanout, struct subscriber *subscriber)
 }
 
 /* The send with the next token, of `events` of which `first` is the first. */
-static void delivery_send(struct fanout *fanout, struct subscriber *subscriber,
-                          const struct frame *first, uint32_t events, struct span bytes)
+static inline __attribute__((always_inline)) void delivery_send(struct fanout *fanout,
+                                                                struct subscriber *subscriber,
+                                                                const struct frame *first,
+                                                                uint32_t events, struct span bytes)
 {
     subscriber->turn = fanout->turn;
     fanout->deliveries_made += events;
@@ -508,7 +532,7 @@ static void send_batch(struct fanout *fanout, struct subscriber *subscriber,
     subscriber->position = batch->end;
     if (batch->more) {
         make_ready(fanout, subscriber);
-    } else {
+    } else if (unlikely((subscriber->flags & SUBSCRIBER_BEHIND) != 0)) {
         fanout_set_behind(fanout, subscriber, false);
     }
 }
@@ -533,7 +557,9 @@ static bool fanout_visit(struct fanout *fanout, struct subscriber *subscriber)
         send_partial(fanout, subscriber);
         return true;
     }
-    catch_up_end(fanout, subscriber);
+    if (unlikely(subscriber->catch_up != NULL)) {
+        catch_up_end(fanout, subscriber);
+    }
     struct fanout_batch *batch = NULL;
     switch (batch_find(fanout, subscriber, &batch)) {
     case VISIT_NOTHING:
@@ -744,6 +770,7 @@ void fanout_sends_final(struct fanout *fanout)
     }
     if (fanout->arena_used > 0) {
         memset(fanout->cache, 0, FANOUT_CACHE_SIZE * sizeof(fanout->cache[0]));
+        fanout->recent = NULL;
         fanout->arena_used = 0;
     }
     trim_passed(fanout);
@@ -782,7 +809,9 @@ static void visit_again(struct fanout *fanout, struct subscriber *subscriber)
     }
     if (is_up_to_date(fanout, subscriber)) {
         fanout_set_behind(fanout, subscriber, false);
-        catch_up_end(fanout, subscriber);
+        if (subscriber->catch_up != NULL) {
+            catch_up_end(fanout, subscriber);
+        }
     } else {
         make_ready(fanout, subscriber);
     }

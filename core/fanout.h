@@ -122,7 +122,8 @@ struct fanout {
     struct list ready;   /* subscribers due for a visit */
     struct list blocked; /* subscribers whose sockets are full */
     struct fanout_delivery *deliveries; /* of this turn; the token is the index */
-    struct fanout_batch **cache;
+    struct fanout_batch **cache;        /* the batches of this turn, by whom they are for */
+    struct fanout_batch *recent;        /* of them, or NULL: the one that was last found */
     char *arena;
     size_t arena_used;
     struct fanout_batch *history_batches; /* of this turn: they hold references */

@@ -4,13 +4,15 @@
 #   docker run -p 8080:8080 -e AUTH_TOKEN=secret spate
 #
 # Options go behind the image's name, or into variables: -e SPATE_HISTORY_SECONDS=10m. Where the
-# container's profile forbids io_uring, as Docker's own does, the hub takes epoll by itself.
+# container's profile forbids io_uring, as Docker's own does, the hub takes epoll by itself. The build needs
+# Debian's archive and npm's registry; without the latter, and without the pages: --build-arg PAGES=OFF.
 FROM debian:bookworm-slim AS build
+ARG PAGES=REQUIRED
 WORKDIR /src
 COPY tools/dependencies tools/
 RUN tools/dependencies package
 COPY . .
-RUN cmake --preset package && cmake --build --preset package && \
+RUN cmake --preset package -DSPATE_PAGES=$PAGES && cmake --build --preset package && \
     cd build/package && cpack
 
 FROM debian:bookworm-slim

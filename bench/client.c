@@ -12,6 +12,10 @@
  *     --once 1                 publishes on a connection of its own each time, and waits
  *     --size BYTES             of the data of an event
  *     --channels N             subscriber i listens to channel i modulo N
+ *     --each K                 ... and to the K - 1 after it
+ *     --more TEXT              what each further channel adds to the path of --subscribe
+ *     --zipf 1                 channel n has a share of the subscribers in proportion to 1 / (n +
+ * 1)
  *     --pid PID                a process of the server (repeatable): its CPU time is told
  *
  *   connect N                  opens N subscribers and waits for their response heads
@@ -20,7 +24,8 @@
  *   open RATE SECONDS          publishes RATE messages a second, whatever becomes of them
  *   publish W SECONDS          publishes with W requests unanswered, to nobody
  *
- * The data of an event is '@', its number on its channel, the time at which it was due, and filler.
+ * The data of an event is '@', its channel, its number on that, the time at which it was due, and
+ * filler.
  * So every subscriber notices gaps and repetitions, and latency counts from when a message was due,
  * not from when it could be sent: a stall of the server cannot hide the messages it held up.
  */
@@ -40,12 +45,18 @@
 #include "core/base/base.h"
 
 enum {
-    MARK_LEN = 25, /* '@', 8 digits of the number, 16 of the time */
+    /* '@', and digits to the base of 64. */
+    MARK_CHANNEL_DIGITS = 3,
+    MARK_NUMBER_DIGITS = 5,
+    MARK_TIME_DIGITS = 11,
+    MARK_LEN = 1 + MARK_CHANNEL_DIGITS + MARK_NUMBER_DIGITS + MARK_TIME_DIGITS,
+    CHANNEL_COUNT_MAX = 1 << (6 * MARK_CHANNEL_DIGITS),
+    EACH_MAX = 64,
     HEAD_END_LEN = 4,
     EVENTS_MAX = 1024,
     RECEIVE_BYTES = 256 * 1024,
     SIZE_MAX_BYTES = 64 * 1024,
-    PATH_MAX_BYTES = 256,
+    PATH_MAX_BYTES = 2048,
     PUBLISH_UNSENT_MAX = 1 << 20,
     CONNECTING_MAX = 256,
     ADDRESS_PORTS = 20000, /* connections from one source address */
@@ -53,10 +64,14 @@ enum {
 
 static const uint64_t GIVE_UP_NS = 5000000000ULL;
 
-struct subscriber {
-    int fd;
+/* A channel of a subscriber. */
+struct membership {
     uint32_t channel;
     uint32_t next; /* number of the next event */
+};
+
+struct subscriber {
+    int fd;
     uint8_t carry_len;
     bool is_open; /* the response head is in */
     char carry[MARK_LEN];
@@ -66,20 +81,25 @@ struct client {
     uint16_t port;
     uint16_t publish_port;
     const char *subscribe_path;
+    const char *more_path;
     const char *publish_path;
     const char *before;
     const char *after;
     const char *type;
     size_t size;
     uint32_t channel_count;
+    uint32_t each; /* channels of a subscriber */
+    bool zipf;
     bool once;
     struct cpu_time server;
 
     int epoll;
     struct subscriber *subscribers;
+    struct membership *memberships; /* `each` of each subscriber */
     uint32_t subscriber_count;
     uint32_t open_count;
-    uint32_t *numbers; /* of each channel, of the next event */
+    uint32_t *numbers;   /* of each channel, of the next event */
+    uint32_t *listeners; /* of each channel */
 
     int publisher;
     char *unsent; /* requests that the socket has not taken */
@@ -108,7 +128,9 @@ static struct client client = {
     .after = "",
     .type = "text/plain",
     .size = 160,
+    .more_path = "&channel=c%u",
     .channel_count = 1,
+    .each = 1,
     .publisher = -1,
     .random = 88172645463325252ULL,
 };
@@ -153,33 +175,59 @@ static int connect_to(uint16_t port, uint32_t place, bool wait)
 
 /* ---- Reading --------------------------------------------------------------------------------- */
 
-static uint64_t hex_read(const char *text, unsigned digits)
+static const char digits_of_64[] =
+    "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz-";
+
+static uint64_t digits_read(const char *text, unsigned digits)
 {
+    static uint8_t values[256];
+    if (values['1'] == 0) {
+        for (uint8_t i = 0; i < 64; i++) {
+            values[(unsigned char)digits_of_64[i]] = i;
+        }
+    }
     uint64_t value = 0;
     for (unsigned i = 0; i < digits; i++) {
-        unsigned c = (unsigned char)text[i];
-        value = value << 4 | (c <= '9' ? c - '0' : c - 'a' + 10);
+        value = value << 6 | values[(unsigned char)text[i]];
     }
     return value;
 }
 
-static void hex_write(char *text, unsigned digits, uint64_t value)
+static void digits_write(char *text, unsigned digits, uint64_t value)
 {
-    for (unsigned i = digits; i > 0; i--, value >>= 4) {
-        text[i - 1] = "0123456789abcdef"[value & 15];
+    for (unsigned i = digits; i > 0; i--, value >>= 6) {
+        text[i - 1] = digits_of_64[value & 63];
     }
+}
+
+static struct membership *membership_find(const struct subscriber *subscriber, uint32_t channel)
+{
+    struct membership *all =
+        &client.memberships[(size_t)(subscriber - client.subscribers) * client.each];
+    for (uint32_t i = 0; i < client.each; i++) {
+        if (all[i].channel == channel) {
+            return &all[i];
+        }
+    }
+    fprintf(stderr, "bench_client: an event of channel %u came to a stranger\n", channel);
+    exit(1);
 }
 
 static void subscriber_event(struct subscriber *subscriber, const char *mark, uint64_t now)
 {
-    uint32_t number = (uint32_t)hex_read(mark + 1, 8);
-    uint64_t due = hex_read(mark + 9, 16);
-    if (number < subscriber->next) {
+    const char *at = mark + 1;
+    uint32_t channel = (uint32_t)digits_read(at, MARK_CHANNEL_DIGITS);
+    at += MARK_CHANNEL_DIGITS;
+    uint32_t number = (uint32_t)digits_read(at, MARK_NUMBER_DIGITS);
+    at += MARK_NUMBER_DIGITS;
+    uint64_t due = digits_read(at, MARK_TIME_DIGITS);
+    struct membership *membership = membership_find(subscriber, channel);
+    if (number < membership->next) {
         client.repeated++;
         return;
     }
-    client.gaps += number - subscriber->next;
-    subscriber->next = number + 1;
+    client.gaps += number - membership->next;
+    membership->next = number + 1;
     client.deliveries++;
     client.first_seen = max_u64(client.first_seen, (uint64_t)number + 1);
     latency_add(&client.latency, now > due ? now - due : 0);
@@ -322,6 +370,17 @@ static uint32_t random_channel(void)
     return (uint32_t)(client.random % client.channel_count);
 }
 
+static void mark_write(char *mark, uint32_t channel, uint64_t due)
+{
+    mark[0] = '@';
+    char *at = mark + 1;
+    digits_write(at, MARK_CHANNEL_DIGITS, channel);
+    at += MARK_CHANNEL_DIGITS;
+    digits_write(at, MARK_NUMBER_DIGITS, client.numbers[channel]++);
+    at += MARK_NUMBER_DIGITS;
+    digits_write(at, MARK_TIME_DIGITS, due);
+}
+
 static void publish(uint64_t due)
 {
     uint32_t channel = client.channel_count == 1 ? 0 : random_channel();
@@ -340,14 +399,11 @@ static void publish(uint64_t due)
                         path, client.type, before + client.size + after, client.before);
     out += head;
     memset(out, 'x', client.size);
-    out[0] = '@';
-    hex_write(out + 1, 8, client.numbers[channel]++);
-    hex_write(out + 9, 16, due);
+    mark_write(out, channel, due);
     memcpy(out + client.size, client.after, after);
     client.unsent_len += (size_t)head + client.size + after;
     client.published++;
-    uint32_t each = client.subscriber_count / client.channel_count;
-    client.expected += each + (channel < client.subscriber_count % client.channel_count);
+    client.expected += client.listeners[channel];
     if (client.once) {
         publish_once();
     }
@@ -385,17 +441,61 @@ static void publisher_open(void)
     }
 }
 
+/* The one with the number `place` if channel n takes up 1 / (n + 1) of all places. */
+static uint32_t channel_by_share(double place)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i < client.channel_count; i++) {
+        sum += 1.0 / (i + 1);
+    }
+    place *= sum;
+    for (uint32_t i = 0; i < client.channel_count; i++) {
+        place -= 1.0 / (i + 1);
+        if (place < 0) {
+            return i;
+        }
+    }
+    return client.channel_count - 1;
+}
+
+static void subscriber_choose(struct membership *all, uint32_t index)
+{
+    uint32_t first = index % client.channel_count;
+    if (client.zipf) {
+        /* Steps of the golden ratio: as even as can be, and the same in every run. */
+        double place = index * 0.6180339887498949;
+        first = channel_by_share(place - (double)(uint64_t)place);
+    }
+    for (uint32_t i = 0; i < client.each; i++) {
+        uint32_t channel = (first + i) % client.channel_count;
+        all[i] = (struct membership){.channel = channel, .next = client.numbers[channel]};
+        client.listeners[channel]++;
+    }
+}
+
+static void write_path(char *path, const struct membership *all)
+{
+    size_t len = 0;
+    /* The paths are this program's own arguments. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    for (uint32_t i = 0; i < client.each; i++) {
+        len += (size_t)snprintf(path + len, PATH_MAX_BYTES - len,
+                                i == 0 ? client.subscribe_path : client.more_path, all[i].channel);
+        len = min_size(len, PATH_MAX_BYTES - 1);
+    }
+#pragma GCC diagnostic pop
+}
+
 static void subscriber_open(uint32_t index)
 {
     struct subscriber *subscriber = &client.subscribers[index];
+    struct membership *all = &client.memberships[(size_t)index * client.each];
     char path[PATH_MAX_BYTES];
     char request[PATH_MAX_BYTES + 128];
-    *subscriber = (struct subscriber){.channel = index % client.channel_count};
-    subscriber->next = client.numbers[subscriber->channel];
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    snprintf(path, sizeof(path), client.subscribe_path, subscriber->channel);
-#pragma GCC diagnostic pop
+    *subscriber = (struct subscriber){0};
+    subscriber_choose(all, index);
+    write_path(path, all);
     int len =
         snprintf(request, sizeof(request),
                  "GET %s HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n", path);
@@ -472,7 +572,8 @@ static void command_connect(uint32_t count)
         exit(2);
     }
     client.subscribers = calloc(count + 1, sizeof(client.subscribers[0]));
-    if (client.subscribers == NULL) {
+    client.memberships = calloc((size_t)count * client.each + 1, sizeof(client.memberships[0]));
+    if (client.subscribers == NULL || client.memberships == NULL) {
         fail("subscribers");
     }
     struct run run = run_begin();
@@ -490,7 +591,7 @@ static void command_connect(uint32_t count)
     run_end(&run);
     if (client.channel_count == 1) {
         /* Those that were turned away are told, once, and expect nothing. */
-        client.subscriber_count = client.open_count;
+        client.subscriber_count = client.listeners[0] = client.open_count;
     }
 }
 
@@ -499,12 +600,14 @@ static void command_closed(bool first, uint64_t window, double seconds)
     publisher_open();
     client.first_seen = client.numbers[0];
     uint64_t seen_before = client.first_seen;
-    uint64_t each = max_u64(1, client.subscriber_count / client.channel_count);
+    /* Deliveries that may be missing while one more message is published. */
+    uint64_t ahead = (window - 1) * client.subscriber_count * client.each / client.channel_count;
     struct run run = run_begin();
     uint64_t end = run.start_ns + (uint64_t)(seconds * 1e9);
     for (uint64_t now = run.start_ns; now < end; now = now_ns()) {
-        uint64_t arrived = first ? client.first_seen - seen_before : client.deliveries / each;
-        while (client.published < arrived + window && publisher_has_room()) {
+        while ((first ? client.published < client.first_seen - seen_before + window
+                      : client.expected <= client.deliveries + client.gaps + ahead) &&
+               publisher_has_room()) {
             publish(now);
         }
         publisher_flush();
@@ -585,6 +688,7 @@ static bool option_text(const char *name, const char *value)
         const char **target;
     } texts[] = {
         {"--subscribe", &client.subscribe_path},
+        {"--more", &client.more_path},
         {"--publish", &client.publish_path},
         {"--before", &client.before},
         {"--after", &client.after},
@@ -610,6 +714,10 @@ static bool option_number(const char *name, const char *value)
         client.size = number;
     } else if (strcmp(name, "--channels") == 0) {
         client.channel_count = (uint32_t)number;
+    } else if (strcmp(name, "--each") == 0) {
+        client.each = (uint32_t)number;
+    } else if (strcmp(name, "--zipf") == 0) {
+        client.zipf = number != 0;
     } else if (strcmp(name, "--once") == 0) {
         client.once = number != 0;
     } else if (strcmp(name, "--pid") == 0) {
@@ -630,8 +738,10 @@ int main(int argc, char **argv)
         }
     }
     if (client.port == 0 || client.size < MARK_LEN || client.size > SIZE_MAX_BYTES ||
-        client.channel_count == 0) {
-        fprintf(stderr, "bench_client: --port is missing, or --size or --channels out of range\n");
+        client.channel_count == 0 || client.channel_count > CHANNEL_COUNT_MAX || client.each == 0 ||
+        client.each > min_u64(EACH_MAX, client.channel_count)) {
+        fprintf(stderr, "bench_client: --port is missing, or --size, --channels or --each out of "
+                        "range\n");
         return 2;
     }
     client.publish_port = client.publish_port == 0 ? client.port : client.publish_port;
@@ -639,8 +749,9 @@ int main(int argc, char **argv)
     client.buffer = malloc(RECEIVE_BYTES);
     client.unsent = malloc(PUBLISH_UNSENT_MAX + SIZE_MAX_BYTES);
     client.numbers = calloc(client.channel_count, sizeof(client.numbers[0]));
+    client.listeners = calloc(client.channel_count, sizeof(client.listeners[0]));
     if (client.epoll < 0 || client.buffer == NULL || client.unsent == NULL ||
-        client.numbers == NULL) {
+        client.numbers == NULL || client.listeners == NULL) {
         fail("start");
     }
     char line[256];

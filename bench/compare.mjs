@@ -9,17 +9,19 @@ import { parseArgs } from 'node:util';
 
 import { peers, stopTheRest, versionOf } from './peers.mjs';
 import { report } from './report.mjs';
+import { median } from './text.mjs';
 
 const root = new URL('..', import.meta.url).pathname;
 const { values: options } = parseArgs({
   options: {
     bin: { type: 'string', default: join(root, 'build/release/bin') },
-    out: { type: 'string', default: join(root, 'build/compare') },
+    out: { type: 'string' },
     rounds: { type: 'string', default: '7' },
     seconds: { type: 'string', default: '0.8' },
     size: { type: 'string', default: '160' },
-    peers: { type: 'string', default: 'spate-uring,spate-epoll,nchan,bare,pushpin' },
-    worlds: { type: 'string', default: 'hot-1000,hot-10000,channels,publish' },
+    peers: { type: 'string' },
+    worlds: { type: 'string' },
+    more: { type: 'boolean', default: false },
     doc: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
@@ -44,6 +46,7 @@ const hotRows = [
 const descriptors = Number(readFileSync('/proc/self/limits', 'utf8')
   .match(/Max open files\s+(\d+)/)[1]);
 const most = Math.floor((descriptors - 500) / 500) * 500;
+const sizes = [20, 160, 1024, 4096, 65536];
 const worlds = {
   'hot-1000': { subscribers: 1000, channels: 1, rows: hotRows, open: true },
   'hot-10000': { subscribers: Math.min(10000, most), channels: 1, rows: hotRows, open: true },
@@ -52,17 +55,37 @@ const worlds = {
               rows: [{ row: 'channels', command: `closed all 64 ${seconds}` }] },
   publish: { subscribers: 0, channels: 1,
              rows: [{ row: 'publish', command: `publish 64 ${seconds}` }] },
+  // Those of --more.
+  ...Object.fromEntries(sizes.map((size) => [`size-${size}`, {
+    subscribers: 1000, channels: 1, size,
+    rows: hotRows.filter(({ row }) => row === 'one' || row === 'all-16') }])),
+  // A few channels have most of the subscribers.
+  zipf: { subscribers: Math.min(10000, most), channels: 100, zipf: true,
+          rows: [{ row: 'channels-1', command: strict }, { row: 'channels-64', command: `closed all 64 ${seconds}` }] },
+  // The same, and each subscriber has five of them on one stream.
+  several: { subscribers: Math.min(10000, most), channels: 100, zipf: true, each: 5,
+             rows: [{ row: 'channels-1', command: strict }, { row: 'channels-64', command: `closed all 64 ${seconds}` }] },
+  // More connections than a process may have descriptors: several shards, workers and clients.
+  'channels-100000': { subscribers: 100000, channels: 100000, processes: 6,
+                       rows: [{ row: 'channels', command: `closed all 10 ${seconds}` }] },
 };
+const moreWorlds = [...sizes.map((size) => `size-${size}`), 'zipf', 'several', 'channels-100000'];
 
 // ---- One client of one peer ---------------------------------------------------------------------
 
 class Client {
-  constructor(port, server, world) {
+  constructor(port, server, world, paths = server.client) {
     if (server.pids.length === 0) {
       throw new Error('a server without a process: its CPU time would be nothing');
     }
     const args = ['--port', String(port), '--channels', String(world.channels),
-                  '--size', options.size, ...server.client];
+                  '--size', String(world.size ?? options.size), ...paths];
+    if (world.each > 1) {
+      args.push('--each', String(world.each), ...server.several);
+    }
+    if (world.zipf) {
+      args.push('--zipf', '1');
+    }
     for (const pid of server.pids) {
       args.push('--pid', String(pid));
     }
@@ -87,6 +110,34 @@ class Client {
     const end = new Promise((resolve) => this.child.once('exit', resolve));
     this.child.stdin.end();
     await end;
+  }
+}
+
+// Several clients that do the same at the same time, each with channels of its own.
+class Clients {
+  constructor(port, server, world) {
+    const count = world.processes;
+    this.clients = Array.from({ length: count }, (_, index) => new Client(
+      port, server, { ...world, channels: Math.floor(world.channels / count) },
+      server.client.map((word) => word.replace('c%u', `p${index}-c%u`))));
+  }
+
+  async ask(command) {
+    const [name, number] = command.split(' ');
+    const each = name === 'connect' ? `connect ${Math.floor(Number(number) / this.clients.length)}` : command;
+    const results = await Promise.all(this.clients.map((client) => client.ask(each)));
+    const merged = {};
+    for (const key of Object.keys(results[0])) {
+      const values = results.map((result) => result[key]);
+      // They began together, so the longest time is that of all; and the worst latency is told.
+      merged[key] = /^(seconds|server_seconds|.*_us)$/.test(key) ? Math.max(...values)
+        : values.reduce((sum, value) => sum + value, 0);
+    }
+    return merged;
+  }
+
+  async close() {
+    await Promise.all(this.clients.map((client) => client.close()));
   }
 }
 
@@ -136,14 +187,16 @@ function check(result, where) {
 
 async function startAll(worldName, world, wanted, running) {
   for (const [index, peer] of wanted.entries()) {
-    const tooMany = world.subscribers > (peer.subscribersMax ?? Infinity);
+    const tooMany = world.subscribers > (peer.subscribersMax ?? Infinity) ||
+      (peer.oneTable && world.subscribers > most);
     if (tooMany || (peer.oneChannel && world.channels > 1) || (peer.oneChannel && world.subscribers === 0)) {
       continue;
     }
     const port = 19000 + index * 10;
     const directory = join(options.out, 'run', `${worldName}-${peer.name}`);
-    const server = await peer.start({ directory, port, cpu: 0, bin: options.bin });
-    const client = new Client(port, server, world);
+    const server = await peer.start({ directory, port, cpu: 0, bin: options.bin,
+                                      processes: world.processes ?? 1 });
+    const client = world.processes > 1 ? new Clients(port, server, world) : new Client(port, server, world);
     const one = { name: peer.name, title: peer.title, server, client };
     running.push(one);
     await client.ask('publish 1 0.2'); // warm, and the publisher's connection is there
@@ -158,12 +211,6 @@ async function startAll(worldName, world, wanted, running) {
     }
     say(`  ${peer.name}: ${one.connect?.subscribers ?? 0} subscribers`);
   }
-}
-
-function median(values) {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
 async function runRow(running, results, { row, command }, where) {
@@ -222,7 +269,8 @@ async function runWorld(name, wanted) {
       };
       (results.connect ??= {})[one.name] = [one.connect];
     }
-    return { subscribers: world.subscribers, channels: world.channels, results, memory };
+    return { subscribers: world.subscribers, channels: world.channels,
+             size: world.size ?? Number(options.size), results, memory };
   } finally {
     for (const one of running) {
       await one.client.close();
@@ -237,6 +285,10 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
 }
 
 async function main() {
+  options.peers ??= options.more ? 'spate-uring,spate-epoll,nchan,bare'
+    : 'spate-uring,spate-epoll,nchan,bare,pushpin';
+  options.worlds ??= options.more ? moreWorlds.join(',') : 'hot-1000,hot-10000,channels,publish';
+  options.out ??= join(root, options.more ? 'build/compare-more' : 'build/compare');
   const names = options.peers.split(',');
   const wanted = peers.filter((peer) => names.includes(peer.name));
   const present = wanted.filter((peer) => peer.wanted());
@@ -259,7 +311,7 @@ async function main() {
     writeFileSync(join(options.out, 'results.json'), `${JSON.stringify(measured, null, 1)}\n`);
   }
   say('');
-  report(measured, { root, write: options.doc });
+  report(measured, { root, write: options.doc, more: options.more });
 }
 
 await main();

@@ -77,14 +77,17 @@ function spate(io) {
     name: `spate-${io === 'epoll' ? 'epoll' : 'uring'}`,
     title: `Spate, ${io}`,
     wanted: () => true,
-    async start({ port, cpu, bin }) {
+    // io_uring has a table of descriptors for each shard, and epoll shares the process's.
+    oneTable: io === 'epoll',
+    async start({ port, cpu, bin, processes = 1 }) {
       const child = pinned(cpu, join(bin, 'spate'),
-                           ['--listen', `127.0.0.1:${port}`, '--shards', '1', '--io', io,
+                           ['--listen', `127.0.0.1:${port}`, '--shards', String(processes), '--io', io,
                             '--log-level', 'error', '--drain-seconds', '0']);
       await listening(port, child);
       return {
         pids: [child.pid],
         client: ['--subscribe', '/sse/c%u', '--publish', '/publish/c%u'],
+        several: ['--subscribe', '/sse?channel=c%u', '--more', '&channel=c%u'],
         stop: () => ended(child),
       };
     },
@@ -93,11 +96,11 @@ function spate(io) {
 
 // The numbers of connections and of requests on one of them are nginx's limits, not its speed. One
 // worker is what one CPU gets. History as long as Spate's by default.
-const nginxConf = (directory, port) => `
+const nginxConf = (directory, port, processes) => `
 load_module ${nchanModule};
 daemon off;
 user root;
-worker_processes 1;
+worker_processes ${processes};
 worker_rlimit_nofile 20000;
 pid ${directory}/nginx.pid;
 error_log ${directory}/error.log crit;
@@ -117,10 +120,11 @@ http {
   nchan_message_buffer_length 1000;
   nchan_message_timeout 5m;
   server {
-    listen 127.0.0.1:${port} backlog=4096;
+    listen 127.0.0.1:${port} backlog=4096${processes > 1 ? ' reuseport' : ''};
     location ~ ^/sse/(.+)$ {
       nchan_subscriber eventsource;
       nchan_channel_id $1;
+      nchan_channel_id_split_delimiter ",";
       nchan_eventsource_ping_interval 15;
       nchan_subscriber_first_message newest;
     }
@@ -136,21 +140,22 @@ const nchan = {
   name: 'nchan',
   title: 'nginx with nchan',
   wanted: () => onPath('nginx') && existsSync(nchanModule),
-  async start({ directory, port, cpu }) {
+  async start({ directory, port, cpu, processes = 1 }) {
     mkdirSync(directory, { recursive: true });
     const file = join(directory, 'nginx.conf');
-    writeFileSync(file, nginxConf(directory, port));
+    writeFileSync(file, nginxConf(directory, port, processes));
     const child = pinned(cpu, 'nginx', ['-p', directory, '-c', file, '-e', join(directory, 'error.log')]);
     await listening(port, child);
     // The master listens before it makes its worker.
     let workers = [];
-    for (let tries = 0; tries < 200 && workers.length === 0; tries++) {
+    for (let tries = 0; tries < 200 && workers.length < processes; tries++) {
       await new Promise((resolve) => setTimeout(resolve, 20));
       workers = childrenOf(child.pid);
     }
     return {
       pids: workers,
       client: ['--subscribe', '/sse/c%u', '--publish', '/publish/c%u'],
+      several: ['--subscribe', '/sse/c%u', '--more', ',c%u'],
       stop: () => ended(child),
     };
   },

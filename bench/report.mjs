@@ -1,19 +1,14 @@
 // Turns the results of bench/compare into ratios, tables and pictures.
 
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { bars } from './picture.mjs';
+import { bars, lines } from './picture.mjs';
+import { digits, median, replaceSection, table } from './text.mjs';
 
 const spates = ['spate-uring', 'spate-epoll'];
 
 const sorted = (values) => [...values].sort((a, b) => a - b);
-function median(values) {
-  const all = sorted(values);
-  const middle = all.length >> 1;
-  return all.length % 2 === 1 ? all[middle] : (all[middle - 1] + all[middle]) / 2;
-}
-
 // What is read off one measurement; `better` is the direction.
 const metrics = {
   cpu: { unit: 'µs', of: (r) => (r.server_seconds * 1e6) / r.deliveries },
@@ -26,9 +21,28 @@ const metrics = {
 };
 
 // One line of the first table: a metric of a row, against a peer, and what is aimed at.
-function goals(worldName, subscribers) {
+function goals(worldName, { subscribers, channels, size }) {
   const n = subscribers.toLocaleString('en');
-  if (worldName === 'channels') {
+  if (worldName.startsWith('size-')) {
+    const what = `events of ${size.toLocaleString('en')} bytes`;
+    return [
+      { what: `${what}, one at a time: CPU per delivery`, row: 'one', metric: 'cpu', against: 'bare', most: 1 },
+      { what: `${what}, the same`, row: 'one', metric: 'cpu', against: 'nchan', most: 0.62 },
+      { what: `${what}, 16 under way to all: CPU per delivery`, row: 'all-16', metric: 'cpu', against: 'bare', most: 1 },
+      { what: `${what}, the same`, row: 'all-16', metric: 'cpu', against: 'nchan', most: 0.62 },
+      { what: `${what}, the same: deliveries a second`, row: 'all-16', metric: 'rate', against: 'nchan', least: 1 },
+    ];
+  }
+  if (worldName === 'zipf' || worldName === 'several') {
+    const what = worldName === 'zipf' ? `${n} subscribers of ${channels} channels of unlike popularity`
+      : `${n} subscribers of five of ${channels} channels each`;
+    return [
+      { what: `${what}, one event at a time: CPU per delivery`, row: 'channels-1', metric: 'cpu', against: 'nchan', most: 0.62 },
+      { what: `${what}, 64 under way: CPU per delivery`, row: 'channels-64', metric: 'cpu', against: 'nchan', most: 0.5 },
+      { what: `${what}, the same: p99`, row: 'channels-64', metric: 'p99', against: 'nchan', most: 1 },
+    ];
+  }
+  if (worldName.startsWith('channels')) {
     return [{ what: `${n} channels with one subscriber each: CPU per publish and delivery`,
               row: 'channels', metric: 'cpu', against: 'nchan', most: 0.5 }];
   }
@@ -67,12 +81,6 @@ function ratio(results, row, metric, name, against) {
   return { median: median(all), low: sorted(all)[0], high: sorted(all).at(-1), count: all.length };
 }
 
-function digits(value) {
-  if (value >= 100) return Math.round(value).toLocaleString('en');
-  if (value >= 10) return value.toFixed(1);
-  return value >= 1 ? value.toFixed(2) : value.toFixed(3);
-}
-
 function shown(value, goal) {
   if (value === null) {
     return '–';
@@ -82,15 +90,10 @@ function shown(value, goal) {
   return value.count > 1 ? `${text} (${digits(value.low)}–${digits(value.high)})` : text;
 }
 
-function table(head, rows) {
-  return [`| ${head.join(' | ')} |`, `|${head.map(() => '---').join('|')}|`,
-          ...rows.map((row) => `| ${row.join(' | ')} |`)].join('\n');
-}
-
 function ratios(measured) {
   const rows = [];
   for (const [name, world] of Object.entries(measured.worlds)) {
-    for (const goal of goals(name, world.subscribers)) {
+    for (const goal of goals(name, world)) {
       const values = spates.map((spate) => ratio(world.results, goal.row, goal.metric, spate, goal.against));
       if (values.every((value) => value === null)) {
         continue;
@@ -225,20 +228,41 @@ function markdown(measured, made) {
   ].join('\n');
 }
 
-const begin = '<!-- made by bench/compare --doc: begin -->';
-const end = '<!-- made by bench/compare --doc: end -->';
+// Of --more: how the CPU of a delivery grows with its size.
+function morePictures(measured) {
+  const made = {};
+  const titles = Object.fromEntries(measured.peers.map((peer) => [peer.name, peer.title]));
+  const worlds = Object.entries(measured.worlds).filter(([name]) => name.startsWith('size-')).map(([, world]) => world);
+  for (const row of worlds.length > 1 ? ['one', 'all-16'] : []) {
+    const series = Object.entries(titles).map(([peer, title]) => ({
+      name: title,
+      points: worlds.filter((world) => world.results[row]?.[peer] !== undefined)
+        .map((world) => [world.size, median(world.results[row][peer].map(metrics.cpu.of))]),
+    })).filter(({ points }) => points.length > 0);
+    made[`sizes-${row}`] = lines(`Server CPU per delivery, µs: 1,000 subscribers, ${rowTitles[row]}`,
+                                 'bytes of data of an event', series, { format: digits });
+  }
+  return made;
+}
 
-export function report(measured, { root, write }) {
-  const made = pictures(measured);
-  const text = markdown(measured, made);
+function moreMarkdown(measured, made) {
+  const images = Object.keys(made).map((name) => `![${name}](performance/${name}.svg)`).join('\n\n');
+  return [
+    `Measured on ${measured.date}: ${measured.machine.count} virtual CPUs (${measured.machine.cpu}), Linux`,
+    `${measured.machine.kernel}, medians of ${measured.rounds} interleaved rounds, in parentheses the least and the`,
+    'greatest. Events have 160 bytes where nothing else is said.',
+    '', ratios(measured), '', images, '', numbers(measured), '', 'Memory per idle subscriber:', '', memories(measured),
+  ].join('\n');
+}
+
+export function report(measured, { root, write, more }) {
+  const made = more ? morePictures(measured) : pictures(measured);
+  const text = more ? moreMarkdown(measured, made) : markdown(measured, made);
   console.log(text);
   if (write) {
-    const file = join(root, 'docs/performance.md');
-    const old = readFileSync(file, 'utf8');
-    const [before] = old.split(begin);
-    const after = old.split(end)[1] ?? '\n';
-    writeFileSync(file, `${before}${begin}\n${text}\n${end}${after}`);
+    replaceSection(join(root, 'docs/performance.md'), more ? 'bench/compare --more' : 'bench/compare', text);
     const folder = join(root, 'docs/performance');
+    writeFileSync(join(folder, more ? 'more.json' : 'results.json'), `${JSON.stringify(measured, null, 1)}\n`);
     mkdirSync(folder, { recursive: true });
     for (const [name, svg] of Object.entries(made)) {
       writeFileSync(join(folder, `${name}.svg`), svg);

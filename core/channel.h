@@ -3,8 +3,10 @@
  *
  * Channels live in the sequencer's table and are touched only under its lock. A channel comes into
  * being with its first subscriber, or with the first event that it retains, and is forgotten when
- * it has had neither for a while. `feeds[i]` is the channel as shard i sees it (core/feed.h), NULL
- * while that shard has no use for it; a channel is never freed while a feed points at it.
+ * it has had neither for a while. A feed is the channel as one shard sees it (core/feed.h): there
+ * is one for each shard that listens and none for the others, so that neither the memory of a
+ * channel nor the cost of an event grows with shards that have nothing to do with it. A channel is
+ * never freed while a feed points at it.
  */
 #ifndef SPATE_CORE_CHANNEL_H
 #define SPATE_CORE_CHANNEL_H
@@ -48,12 +50,14 @@ struct channel {
     uint64_t published_bytes;            /* their frame_size */
     uint64_t last_used_ms;               /* last publish, subscribe or unsubscribe */
     uint32_t reserved;                   /* of a batch being admitted: events for this channel */
-    uint16_t feed_count;                 /* feeds[] that are not NULL */
-    uint8_t size_class;                  /* index of the list that by_size is in */
-    uint8_t kind;                        /* enum channel_kind */
+    uint16_t feed_count;
+    uint16_t feed_capacity;
+    uint8_t size_class; /* index of the list that by_size is in */
+    uint8_t kind;       /* enum channel_kind */
     uint8_t name_len;
-    char *name;
-    struct feed *feeds[];
+    struct feed *only;   /* room for the first feed */
+    struct feed **feeds; /* in the order of their shards */
+    char name[];
 };
 
 struct channel_name {
@@ -89,9 +93,15 @@ static inline struct span channel_name_of(const struct channel *channel)
 }
 
 /* NULL when out of memory. The name is copied. */
-struct channel *channel_new(struct channel_name name, unsigned shard_count,
-                            uint64_t evicted_sequence);
+struct channel *channel_new(struct channel_name name, uint64_t evicted_sequence);
+/* There must be no feed. */
 void channel_free(struct channel *channel);
+
+/* The feed of a shard, or NULL. */
+struct feed *channel_feed(const struct channel *channel, unsigned shard);
+/* 0 or -ENOMEM. The feed's shard must have none yet. */
+int channel_add_feed(struct channel *channel, struct feed *feed);
+void channel_remove_feed(struct channel *channel, const struct feed *feed);
 
 #ifdef __cplusplus
 }

@@ -47,6 +47,8 @@ int fanout_init(struct fanout *fanout, struct sequencer *sequencer, struct queue
         .queue = queue,
         .shard = shard,
         .behind_bytes_max = behind_bytes_max,
+        .sends_first = FANOUT_SENDS_MAX,
+        .sends_most = FANOUT_SENDS_MAX,
         .sends_max = FANOUT_SENDS_MAX,
         .limits = {.visits = FANOUT_VISITS_MAX,
                    .take = FANOUT_TAKE_MAX,
@@ -80,11 +82,14 @@ void fanout_set_handler(struct fanout *fanout, const struct fanout_handler *hand
     fanout->owner = owner;
 }
 
-void fanout_set_sends_max(struct fanout *fanout, uint32_t sends_max)
+void fanout_set_sends(struct fanout *fanout, uint32_t first, uint32_t most)
 {
-    CHECK(sends_max >= 1);
-    CHECK(sends_max <= FANOUT_SENDS_MAX);
-    fanout->sends_max = sends_max;
+    CHECK(first >= 1);
+    CHECK(first <= most);
+    CHECK(most <= FANOUT_SENDS_MAX);
+    fanout->sends_first = first;
+    fanout->sends_most = most;
+    fanout->sends_max = first;
 }
 
 static void feed_release_frame(void *context, struct frame *frame)
@@ -159,6 +164,7 @@ void fanout_take(struct fanout *fanout)
         }
     }
     if (taken > 0) {
+        fanout->sends_max = fanout->sends_first;
         queue_release(fanout->queue);
         profile_taken_all(fanout->profile, fanout->dequeued, fanout->queue);
         count_up(&fanout->stats.taken, taken);
@@ -760,6 +766,9 @@ void fanout_sends_final(struct fanout *fanout)
     count_up(&fanout->stats.deliveries, fanout->deliveries_made);
     fanout->deliveries_made = 0;
     profile_sends_final(fanout->profile, fanout->send_count);
+    if (fanout->send_count == fanout->sends_max) {
+        fanout->sends_max = (uint32_t)min_u64(2 * (uint64_t)fanout->sends_max, fanout->sends_most);
+    }
     fanout->send_count = 0;
     fanout->turn++;
     for (; fanout->history_batches != NULL;

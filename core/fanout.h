@@ -108,7 +108,9 @@ struct fanout {
     unsigned shard;
     uint64_t behind_bytes_max; /* what a feed keeps for those who are behind */
     struct fanout_limits limits;
-    uint32_t sends_max; /* of one turn; see fanout_set_sends_max */
+    uint32_t sends_first; /* see fanout_set_sends */
+    uint32_t sends_most;
+    uint32_t sends_max; /* of this turn */
     struct feed *broadcast;
     uint64_t wall_ms;  /* Unix; the owner's to set before a run: lags are measured against it */
     uint64_t dequeued; /* every event up to here that concerns this shard is in its feed */
@@ -137,11 +139,12 @@ int fanout_init(struct fanout *fanout, struct sequencer *sequencer, struct queue
                 unsigned shard, uint64_t behind_bytes_max);
 void fanout_set_handler(struct fanout *fanout, const struct fanout_handler *handler, void *owner);
 /*
- * How many sends a turn makes before it looks at what has come in meanwhile: 1 to FANOUT_SENDS_MAX,
- * which it is at first. Few make events that follow one another closely share their sends; many
- * make turns rarer.
+ * How many sends a turn makes before it looks at what has come in meanwhile: `first` when events
+ * have just come, so that others that follow them closely share their sends; twice as many in each
+ * turn that brings none, up to `most`, because sends are cheaper by the hundred. 1 to
+ * FANOUT_SENDS_MAX, which both are at first.
  */
-void fanout_set_sends_max(struct fanout *fanout, uint32_t sends_max);
+void fanout_set_sends(struct fanout *fanout, uint32_t first, uint32_t most);
 /* No subscriber may be left. */
 void fanout_fini(struct fanout *fanout);
 

@@ -6,6 +6,9 @@
 
 enum { FEED_WINDOW_MIN = 4, FEED_MEMBERS_MIN = 2 };
 
+static_assert(offsetof(struct feed, released_bytes) - offsetof(struct feed, idle) >= 64,
+              "what the sequencer writes shares no cache line with what the shard writes");
+
 struct feed *feed_new(struct channel *channel, unsigned shard, uint64_t base)
 {
     struct feed *feed = memory_calloc(1, sizeof(*feed));

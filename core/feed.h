@@ -10,8 +10,8 @@
  * is at or above `base` is served from here; one below it reads history until it has come up to
  * `base`.
  *
- * Threads: the shard's, except the `channel`, `shard` and `pushed_bytes` fields, which are the
- * sequencer's (under its lock), and `released_bytes`, written by the shard and read by the
+ * Threads: the shard's, except the fields `channel`, `pushed_bytes` and `released_seen`, which are
+ * the sequencer's (under its lock), and `released_bytes`, written by the shard and read by the
  * sequencer.
  */
 #ifndef SPATE_CORE_FEED_H
@@ -47,6 +47,18 @@ struct feed {
     /* The sequencer's. */
     struct channel *channel;
     uint64_t pushed_bytes;
+    uint64_t released_seen; /* its copy of `released_bytes`, never ahead of it */
+
+    /* Rarely written: what the sequencer and the shard write for each event is a line apart. */
+    struct list idle; /* linked while there are no members, and while retired */
+    uint64_t idle_since_ms;
+    uint64_t retired_tail;       /* once detached: free when the queue's head has come this far */
+    struct subscriber **members; /* `member`, or allocated */
+    struct subscriber *member;   /* the one of a feed that has one */
+    uint32_t member_count;
+    uint32_t member_capacity;
+    uint16_t shard; /* never changed */
+
     /* Written by the shard, read by the sequencer: bytes that no pass will need again. */
     uint64_t released_bytes;
 
@@ -57,20 +69,10 @@ struct feed {
     uint64_t passed;     /* every member that keeps up is at or above this */
     uint64_t settled;    /* ... and the sends up to here are final */
     struct feed_window window;
-    struct subscriber **members; /* `member`, or allocated */
-    struct subscriber *member;   /* the one of a feed that has one */
-    uint32_t member_count;
-    uint32_t member_capacity;
     uint32_t behind_count; /* members that do not keep up: they may need the window later */
     uint32_t pass_next;    /* the pass under way: the next member to visit */
     uint64_t pass_head;    /* ... and the head when it began */
-    union {
-        uint64_t idle_since_ms; /* while there are no members */
-        uint64_t retired_tail;  /* once detached: free when the queue's head has come this far */
-    };
-    uint16_t shard;
-    struct list dirty; /* linked while a pass is under way or due */
-    struct list idle;  /* linked while there are no members, and while retired */
+    struct list dirty;     /* linked while a pass is under way or due */
 };
 
 struct feed *feed_new(struct channel *channel, unsigned shard, uint64_t base);

@@ -61,6 +61,12 @@ struct frame *frame_ref(struct frame *frame)
     return frame;
 }
 
+void frame_ref_times(struct frame *frame, uint32_t times)
+{
+    /* Relaxed: as above. */
+    __atomic_fetch_add(&frame->references, times, __ATOMIC_RELAXED);
+}
+
 void frame_unref(struct frame *frame)
 {
     /*

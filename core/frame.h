@@ -47,6 +47,8 @@ char *frame_text(struct frame *frame);
 void frame_stamp(struct frame *frame, uint64_t epoch, uint64_t sequence, uint64_t now_ms);
 
 struct frame *frame_ref(struct frame *frame);
+/* `times` references at once. */
+void frame_ref_times(struct frame *frame, uint32_t times);
 void frame_unref(struct frame *frame);
 
 /* What a subscriber of this view is sent. */

@@ -9,7 +9,10 @@ struct first_event {
     uint64_t published_ms;
 };
 
-/* False if there is one no longer: neither the shard nor the history has it. */
+/*
+ * The oldest of them that there still is, if there is any. False if older ones are gone: neither
+ * the shard nor the history has them.
+ */
 static bool first_after(struct sequencer *sequencer, const struct feed *feed, uint64_t after,
                         struct first_event *ret_first)
 {
@@ -25,12 +28,13 @@ static bool first_after(struct sequencer *sequencer, const struct feed *feed, ui
     CHECK(pthread_mutex_lock(&sequencer->mutex) == 0);
     const struct history *history = &feed->channel->history;
     uint32_t index = history_find(history, after);
-    if (index < history->count && history->evicted_sequence <= after) {
+    bool is_whole = index < history->count && history->evicted_sequence <= after;
+    if (index < history->count) {
         frame = history_at(history, index);
         *ret_first = (struct first_event){frame->published_bytes, frame->published_ms};
     }
     CHECK(pthread_mutex_unlock(&sequencer->mutex) == 0);
-    return frame != NULL;
+    return is_whole;
 }
 
 /* Never changed, and a feed with members has its channel. */
@@ -39,32 +43,38 @@ static const struct lag_limits *lag_of(const struct feed *feed)
     return feed->channel->lag;
 }
 
-static bool is_over(const struct fanout *fanout, const struct feed *feed, uint64_t after)
+bool lag_measure(const struct fanout *fanout, const struct subscriber *subscriber,
+                 const struct feed *feed, struct lag *ret_lag)
 {
-    struct first_event first;
+    const struct catch_up *catch_up = subscriber->catch_up;
+    uint64_t after = max_u64(subscriber->position, catch_up != NULL ? catch_up->joined : 0);
+    struct first_event first = {feed->head_bytes, fanout->wall_ms};
     if (feed->head <= after) {
         return false;
     }
-    if (!first_after(fanout->sequencer, feed, after, &first)) {
-        return true;
-    }
+    ret_lag->is_lost = !first_after(fanout->sequencer, feed, after, &first);
     /* The history may already have more than has come to the shard. */
-    const struct lag_limits *lag = lag_of(feed);
-    uint64_t bytes = feed->head_bytes - min_u64(feed->head_bytes, first.published_bytes);
-    uint64_t age_ms = fanout->wall_ms - min_u64(fanout->wall_ms, first.published_ms);
-    return (lag->bytes_max > 0 && bytes > lag->bytes_max) ||
-           (lag->age_ms_max > 0 && age_ms > lag->age_ms_max);
+    ret_lag->bytes = feed->head_bytes - min_u64(feed->head_bytes, first.published_bytes);
+    ret_lag->age_ms = fanout->wall_ms - min_u64(fanout->wall_ms, first.published_ms);
+    return true;
+}
+
+static bool is_over(const struct fanout *fanout, const struct subscriber *subscriber,
+                    const struct feed *feed)
+{
+    struct lag lag;
+    return lag_measure(fanout, subscriber, feed, &lag) &&
+           (lag.is_lost || (lag_of(feed)->bytes_max > 0 && lag.bytes > lag_of(feed)->bytes_max) ||
+            (lag_of(feed)->age_ms_max > 0 && lag.age_ms > lag_of(feed)->age_ms_max));
 }
 
 /* What is to be done with the subscriber. */
 static enum lag_policy lag_check(const struct fanout *fanout, const struct subscriber *subscriber)
 {
-    const struct catch_up *catch_up = subscriber->catch_up;
-    uint64_t after = max_u64(subscriber->position, catch_up != NULL ? catch_up->joined : 0);
     enum lag_policy policy = LAG_CATCH_UP;
     for (unsigned i = 0; i < subscriber->channel_count; i++) {
         const struct feed *feed = subscriber_feed(subscriber, i);
-        if (lag_of(feed)->policy > policy && is_over(fanout, feed, after)) {
+        if (lag_of(feed)->policy > policy && is_over(fanout, subscriber, feed)) {
             policy = lag_of(feed)->policy;
         }
     }

@@ -20,6 +20,7 @@ extern "C" {
 #endif
 
 struct fanout;
+struct feed;
 struct subscriber;
 
 /* From mild to severe: of several channels, the most severe that has come to its limit counts. */
@@ -39,6 +40,19 @@ struct lag_rule {
     struct channel_pattern pattern;
     struct lag_limits limits;
 };
+
+struct lag {
+    uint64_t bytes;  /* of frame_size */
+    uint64_t age_ms; /* since the first of them was published */
+    bool is_lost;    /* older ones are no longer retained: both are at least so much */
+};
+
+/*
+ * How far the subscriber is behind in one of its feeds, or in the broadcast. False if it is not:
+ * then *ret_lag is untouched.
+ */
+bool lag_measure(const struct fanout *fanout, const struct subscriber *subscriber,
+                 const struct feed *feed, struct lag *ret_lag);
 
 /*
  * Whether the subscriber, which is due for a visit, may be as far behind as it is; if not, its

@@ -97,6 +97,16 @@ uint64_t queue_bytes(const struct queue *queue)
     return queue->bytes_pushed - __atomic_load_n(&queue->bytes_released, __ATOMIC_RELAXED);
 }
 
+bool queue_is_within(struct queue *queue, uint64_t bytes_max)
+{
+    if (likely(queue->bytes_pushed - queue->bytes_released_seen <= bytes_max)) {
+        return true;
+    }
+    /* Partner and order: as in queue_bytes. */
+    queue->bytes_released_seen = __atomic_load_n(&queue->bytes_released, __ATOMIC_RELAXED);
+    return queue->bytes_pushed - queue->bytes_released_seen <= bytes_max;
+}
+
 uint64_t queue_tail(struct queue *queue)
 {
     /* Partner: the store of `tail` in queue_publish; see there. */

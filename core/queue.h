@@ -64,11 +64,12 @@ struct queue {
     char producer_apart[QUEUE_CACHE_LINE];
 
     /* Written by the producer. */
-    uint64_t tail;         /* published: read by the consumer */
-    uint64_t pushed;       /* producer's own: tail plus what is not published yet */
-    uint64_t bytes_pushed; /* producer's own */
-    uint64_t head_seen;    /* producer's copy of `head`, never ahead of it */
-    uint64_t base;         /* the position in the first slot; moved while the queue is empty */
+    uint64_t tail;                /* published: read by the consumer */
+    uint64_t pushed;              /* producer's own: tail plus what is not published yet */
+    uint64_t bytes_pushed;        /* producer's own */
+    uint64_t head_seen;           /* producer's copy of `head`, never ahead of it */
+    uint64_t bytes_released_seen; /* producer's copy of `bytes_released`, likewise */
+    uint64_t base;                /* the position in the first slot; moved while it is empty */
 
     char consumer_apart[QUEUE_CACHE_LINE];
 
@@ -96,6 +97,12 @@ uint32_t queue_room(struct queue *queue);
 void queue_push(struct queue *queue, const struct queue_entry *entry, uint64_t bytes);
 /* Producer: makes all pushes so far visible at once. Ring the consumer's doorbell afterwards. */
 void queue_publish(struct queue *queue);
+/*
+ * Producer: whether at most `bytes_max` bytes are pushed and not yet released. Asked for each
+ * event, so the consumer's line is read only when the copy does not suffice. False is exact, as
+ * above.
+ */
+bool queue_is_within(struct queue *queue, uint64_t bytes_max);
 /* Producer: bytes pushed and not yet released. */
 uint64_t queue_bytes(const struct queue *queue);
 

@@ -55,7 +55,7 @@ int sequencer_init(struct sequencer *sequencer, const struct sequencer_options *
         return r;
     }
     struct channel_name everybody = {CHANNEL_BROADCAST, {NULL, 0}};
-    sequencer->broadcast = channel_new(everybody, options->shard_count, 0);
+    sequencer->broadcast = channel_new(everybody, 0);
     sequencer->tombstones = memory_map(SEQUENCER_TOMBSTONE_COUNT * sizeof(struct tombstone));
     pthread_mutexattr_t attributes;
     CHECK(pthread_mutexattr_init(&attributes) == 0);
@@ -189,8 +189,7 @@ static const struct lag_limits *lag_of(const struct sequencer *sequencer, struct
 static struct channel *channel_make(struct sequencer *sequencer, struct channel_name name,
                                     uint64_t hash)
 {
-    struct channel *channel =
-        channel_new(name, sequencer->options.shard_count, tombstone_read(sequencer, hash));
+    struct channel *channel = channel_new(name, tombstone_read(sequencer, hash));
     if (channel != NULL) {
         channel->limits = limits_of(sequencer, name);
         channel->lag = lag_of(sequencer, name);
@@ -262,30 +261,33 @@ struct admission {
 
 enum { BATCH_ON_STACK = 16 };
 
-static bool feed_is_full(const struct sequencer *sequencer, const struct feed *feed, size_t size)
+static bool feed_exceeds(const struct feed *feed, size_t size, uint64_t bytes_max)
 {
+    uint64_t under_way = feed->pushed_bytes - feed->released_seen;
+    return under_way > 0 && under_way + size > bytes_max;
+}
+
+/* Asked for each event, so the shard's line is read only when the copy does not suffice. */
+static bool feed_is_full(const struct sequencer *sequencer, struct feed *feed, size_t size)
+{
+    if (likely(!feed_exceeds(feed, size, sequencer->options.feed_bytes_max))) {
+        return false;
+    }
     /* Relaxed: see feed_release_bytes; an old value only refuses a little early. */
-    uint64_t released = __atomic_load_n(&feed->released_bytes, __ATOMIC_RELAXED);
-    uint64_t under_way = feed->pushed_bytes - released;
-    return under_way > 0 && under_way + size > sequencer->options.feed_bytes_max;
+    feed->released_seen = __atomic_load_n(&feed->released_bytes, __ATOMIC_RELAXED);
+    return feed_exceeds(feed, size, sequencer->options.feed_bytes_max);
 }
 
 /* Whether every shard that listens can take one more event of this channel, and count it. */
 static bool channel_has_room(struct sequencer *sequencer, struct channel *channel, size_t size,
                              uint32_t needed[])
 {
-    if (channel->feed_count == 0) {
-        return true;
-    }
-    for (unsigned i = 0; i < sequencer->options.shard_count; i++) {
+    for (unsigned i = 0; i < channel->feed_count; i++) {
         struct feed *feed = channel->feeds[i];
-        if (feed == NULL) {
-            continue;
-        }
-        struct queue *queue = sequencer->queues[i];
-        needed[i]++;
-        if (!queue_has_room(queue, needed[i]) ||
-            queue_bytes(queue) > sequencer->options.queue_bytes_max ||
+        struct queue *queue = sequencer->queues[feed->shard];
+        needed[feed->shard]++;
+        if (!queue_has_room(queue, needed[feed->shard]) ||
+            !queue_is_within(queue, sequencer->options.queue_bytes_max) ||
             feed_is_full(sequencer, feed, size)) {
             return false;
         }
@@ -341,15 +343,13 @@ static enum publish_outcome admit_one(struct sequencer *sequencer, struct public
 static void push_to_shards(struct sequencer *sequencer, struct channel *channel,
                            struct frame *frame, struct shard_set *shards)
 {
-    for (unsigned i = 0; i < sequencer->options.shard_count; i++) {
+    frame_ref_times(frame, channel->feed_count);
+    for (unsigned i = 0; i < channel->feed_count; i++) {
         struct feed *feed = channel->feeds[i];
-        if (feed == NULL) {
-            continue;
-        }
-        struct queue_entry entry = {frame_ref(frame), feed, frame->sequence};
-        queue_push(sequencer->queues[i], &entry, frame_size(frame));
+        struct queue_entry entry = {frame, feed, frame->sequence};
+        queue_push(sequencer->queues[feed->shard], &entry, frame_size(frame));
         feed->pushed_bytes += frame_size(frame);
-        shards->bits[i / 64] |= 1ULL << (i % 64);
+        shard_set_add(shards, feed->shard);
     }
 }
 
@@ -412,10 +412,9 @@ static void stamp_time(const struct sequencer *sequencer, struct publication *pu
 
 static void publish_queues(struct sequencer *sequencer, const struct shard_set *shards)
 {
-    for (unsigned i = 0; i < sequencer->options.shard_count; i++) {
-        if (shard_set_has(shards, i)) {
-            queue_publish(sequencer->queues[i]);
-        }
+    for (unsigned i = shard_set_next(shards, 0); i < SHARD_COUNT_MAX;
+         i = shard_set_next(shards, i + 1)) {
+        queue_publish(sequencer->queues[i]);
     }
 }
 
@@ -500,15 +499,18 @@ static enum subscribe_outcome feed_obtain(struct sequencer *sequencer, unsigned 
             return SUBSCRIBE_NO_MEMORY;
         }
     }
-    if (channel->feeds[shard] == NULL) {
-        struct feed *feed = feed_new(channel, shard, sequencer->sequence);
+    struct feed *feed = channel_feed(channel, shard);
+    if (feed == NULL) {
+        feed = feed_new(channel, shard, sequencer->sequence);
         if (feed == NULL) {
             return SUBSCRIBE_NO_MEMORY;
         }
-        channel->feeds[shard] = feed;
-        channel->feed_count++;
+        if (channel_add_feed(channel, feed) < 0) {
+            feed_free(feed);
+            return SUBSCRIBE_NO_MEMORY;
+        }
     }
-    *ret_feed = channel->feeds[shard];
+    *ret_feed = feed;
     return SUBSCRIBE_DONE;
 }
 
@@ -562,9 +564,8 @@ void sequencer_detach(struct sequencer *sequencer, unsigned shard, struct feed *
 {
     CHECK(feed->member_count == 0);
     sequencer_lock(sequencer);
-    CHECK(feed->channel->feeds[shard] == feed);
-    feed->channel->feeds[shard] = NULL;
-    feed->channel->feed_count--;
+    CHECK(feed->shard == shard);
+    channel_remove_feed(feed->channel, feed);
     feed->channel = NULL;
     sequencer_unlock(sequencer);
 }

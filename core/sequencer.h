@@ -95,6 +95,39 @@ static inline bool shard_set_has(const struct shard_set *set, unsigned shard)
     return (set->bits[shard / 64] >> (shard % 64) & 1) != 0;
 }
 
+static inline void shard_set_add(struct shard_set *set, unsigned shard)
+{
+    set->bits[shard / 64] |= 1ULL << (shard % 64);
+}
+
+static inline void shard_set_remove(struct shard_set *set, unsigned shard)
+{
+    set->bits[shard / 64] &= ~(1ULL << (shard % 64));
+}
+
+/* Adds the members of `more`. */
+static inline void shard_set_merge(struct shard_set *set, const struct shard_set *more)
+{
+    for (unsigned i = 0; i < SHARD_COUNT_MAX / 64; i++) {
+        set->bits[i] |= more->bits[i];
+    }
+}
+
+/* The first member from `shard` on; SHARD_COUNT_MAX if there is none. */
+static inline unsigned shard_set_next(const struct shard_set *set, unsigned shard)
+{
+    for (unsigned i = shard / 64; i < SHARD_COUNT_MAX / 64; i++) {
+        uint64_t bits = set->bits[i];
+        if (i == shard / 64) {
+            bits &= ~0ULL << (shard % 64);
+        }
+        if (bits != 0) {
+            return i * 64 + (unsigned)__builtin_ctzll(bits);
+        }
+    }
+    return SHARD_COUNT_MAX;
+}
+
 static inline bool shard_set_is_empty(const struct shard_set *set)
 {
     uint64_t any = 0;

@@ -128,6 +128,19 @@ static bool origin_is_foreign(const struct call *call)
     return origin.bytes != NULL && !origin_is_own(call, origin);
 }
 
+/* Says in the log what its operator can do: what the page is told, hardly anybody sees. */
+static void log_foreign(const struct call *call)
+{
+    struct span origin = call_field(call, "Origin");
+    bool has_name = origin.len > 0 && origin.len <= ORIGIN_LEN_MAX && !span_is(origin, "null");
+    char hint[ORIGIN_LEN_MAX + 32];
+    snprintf(hint, sizeof(hint), "--cors-origin %.*s", has_name ? (int)origin.len : 3,
+             has_name ? origin.bytes : "'*'");
+    log_line(call->shard->log, LOG_LEVEL_WARN, "page of another origin refused",
+             LOG_STR("origin", origin), LOG_STR("path", call->request->path),
+             LOG_TEXT("to_allow_it", hint));
+}
+
 static bool token_equal(struct span given, struct span expected)
 {
     /* Every byte of what was given is looked at, wherever the first difference lies. */
@@ -182,6 +195,7 @@ __attribute__((format(printf, 3, 4))) static void refuse_token(struct call *call
 static bool access_check(struct call *call, const char *what)
 {
     if (origin_is_foreign(call)) {
+        log_foreign(call);
         response_problem(call, 403,
                          "%s from a page of another origin is not allowed. "
                          "Allow the origin with --cors-origin.",
@@ -268,6 +282,10 @@ void access_answer_options(struct call *call, const char *methods)
     struct span origin = call_field(call, "Origin");
     if (wanted.len > 0 && origin.len > 0) {
         bool may_publish = call->config->publish_from_any_origin || origin_is_listed(call, origin);
+        /* Of the methods that publish, POST comes all the same, and is refused then. */
+        if (!may_publish && span_is(wanted, "DELETE")) {
+            log_foreign(call);
+        }
         cloudevent_fields_write(call_field(call, "Access-Control-Request-Headers"), fields,
                                 sizeof(fields));
         len += snprintf(headers + len, sizeof(headers) - (size_t)len,

@@ -392,8 +392,7 @@ static json_t *body_parse(struct call *call)
     json_error_t error;
     json_t *document = json_loadb(call->body.bytes, call->body.len, JSON_FLAGS, &error);
     if (document == NULL) {
-        response_problem(call, 400, "The body is not JSON: line %d, column %d: %s.", error.line,
-                         error.column, error.text);
+        response_not_json(call, &error);
     }
     return document;
 }

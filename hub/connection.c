@@ -37,7 +37,7 @@ static void exchange_free(struct connection *connection)
     if (exchange != NULL) {
         connection->exchange = NULL;
         if (http2_is_stream(connection)) {
-            http2_body_freed(connection, exchange->body.len);
+            http2_request_freed(connection, exchange->head.len + exchange->body.len);
         }
         buffer_fini(&exchange->head);
         buffer_fini(&exchange->body);
@@ -144,7 +144,9 @@ static void connection_heartbeat(struct connection *connection)
         idle_ms = 0;
     } else if (idle_ms >= interval_ms) {
         uint64_t limit_ms = (uint64_t)shard->config->user_timeout_seconds * 1000;
-        if (limit_ms > 0 && idle_ms >= limit_ms) {
+        /* Its socket takes nothing. That its turn has not come yet would be our slowness. */
+        bool is_stuck = (connection->subscriber.flags & SUBSCRIBER_BLOCKED) != 0;
+        if (limit_ms > 0 && idle_ms >= limit_ms && is_stuck) {
             shard_count(&shard->stats.slow_disconnects, 1);
             connection_close(connection, "too slow");
             return;
@@ -194,7 +196,7 @@ static void reading_timer(struct connection *connection)
     if (transport_is_shaking_hands(connection)) {
         shard_count(&connection->shard->stats.tls_handshake_timeouts, 1);
         connection_close(connection, "TLS handshake too slow");
-    } else if (connection->outbox != NULL) {
+    } else if (connection->outbox != NULL || (connection->flags & CONNECTION_PEER_DONE) != 0) {
         connection_close(connection, "client does not read");
     } else if (connection->exchange != NULL) {
         connection_refuse(connection, &slow);
@@ -567,7 +569,7 @@ void connection_heard(struct connection *connection, const char *bytes, ssize_t 
         }
     } else if (connection->state == CONNECTION_CARRYING) {
         if (len == 0) {
-            connection_close(connection, "client left");
+            http2_peer_done(connection);
         } else {
             http2_received(connection, span_make(bytes, (size_t)len));
         }
@@ -575,6 +577,16 @@ void connection_heard(struct connection *connection, const char *bytes, ssize_t 
         connection_peer_done(connection);
     } else if (connection->state == CONNECTION_READING) {
         connection_input(connection, span_make(bytes, (size_t)len));
+    }
+}
+
+void connection_peer_ended(struct connection *connection)
+{
+    bool is_reading = connection->state == CONNECTION_READING &&
+                      (connection->flags & CONNECTION_READ_STOPPED) == 0;
+    if (transport_peer_ended(connection) &&
+        (is_reading || connection->state == CONNECTION_CARRYING)) {
+        connection_heard(connection, NULL, 0);
     }
 }
 
@@ -637,6 +649,7 @@ void connection_resume(struct connection *connection)
     } else {
         connection_update_timer(connection, connection->requests);
     }
+    connection_peer_ended(connection);
 }
 
 /* ---- Sending
@@ -698,6 +711,7 @@ void connection_flushed(struct connection *connection)
             connection->flags &= (uint16_t)~CONNECTION_READ_STOPPED;
             io_read_start(shard->io, &connection->stream);
             connection_replay(connection);
+            connection_peer_ended(connection);
         }
         break;
     case CONNECTION_WAITING:

@@ -131,6 +131,8 @@ void connection_open(struct connection *connection);
 void connection_received(struct connection *connection, const char *bytes, ssize_t len);
 /* The same once a transport has taken off what is its. */
 void connection_heard(struct connection *connection, const char *bytes, ssize_t len);
+/* The transport has come to the end of what the peer sends: told when all before it is answered. */
+void connection_peer_ended(struct connection *connection);
 void connection_hung_up(struct connection *connection);
 void connection_writable(struct connection *connection);
 void connection_timer(struct connection *connection);

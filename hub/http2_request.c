@@ -1,5 +1,6 @@
 #include "hub/http2_request.h"
 
+#include "hub/http2_parts.h"
 #include "hub/shard.h"
 
 enum {
@@ -76,6 +77,13 @@ static void head_keep(nghttp2_rcbuf **kept, nghttp2_rcbuf *value)
     }
 }
 
+static int stream_is_malformed(struct http2 *http2, int32_t stream_id)
+{
+    http2->broken |= nghttp2_submit_rst_stream(http2->session, NGHTTP2_FLAG_NONE, stream_id,
+                                               NGHTTP2_PROTOCOL_ERROR) != 0;
+    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+}
+
 int http2_request_header(nghttp2_session *session, const nghttp2_frame *frame, nghttp2_rcbuf *name,
                          nghttp2_rcbuf *value, uint8_t flags, void *context)
 {
@@ -102,8 +110,11 @@ int http2_request_header(nghttp2_session *session, const nghttp2_frame *frame, n
         head_keep(&http2->path, value);
     } else if (span_is(name_text, ":authority")) {
         head_keep(&http2->authority, value);
-    } else if (name_text.bytes[0] != ':' &&
-               !(span_is(name_text, "host") && http2->authority != NULL)) {
+    } else if (span_is(name_text, "host") && http2->authority != NULL) {
+        if (!span_equal_nocase(value_text, rcbuf_span(http2->authority))) {
+            return stream_is_malformed(http2, frame->hd.stream_id); /* RFC 9113, 8.3.1 */
+        }
+    } else if (name_text.bytes[0] != ':') {
         buffer_append_span(&http2->fields, name_text);
         buffer_append_string(&http2->fields, ": ");
         buffer_append_span(&http2->fields, value_text);
@@ -134,11 +145,19 @@ static void head_write_text(const struct http2 *http2, struct buffer *head)
     buffer_append_string(head, "\r\n");
 }
 
+static bool requests_are_too_many(const struct http2 *http2, size_t more)
+{
+    uint64_t body_bytes_max = http2->connection->shard->config->body_bytes_max;
+    return http2->request_bytes + more > HTTP2_REQUESTS_MAX * body_bytes_max;
+}
+
 static void stream_head_parse(struct http2 *http2, struct connection *stream)
 {
     static const struct http_problem too_large = {431, "The head is larger than this hub accepts."};
     static const struct http_problem no_memory = {503, "Out of memory."};
     static const struct http_problem no_target = {501, "CONNECT is not for this server."};
+    static const struct http_problem too_many = {
+        503, "Too many requests are under way on this connection."};
     const struct config *config = stream->shard->config;
     struct exchange *exchange = connection_exchange(stream);
     struct http_problem problem = no_memory;
@@ -152,12 +171,17 @@ static void stream_head_parse(struct http2 *http2, struct connection *stream)
     }
     if (good) {
         head_write_text(http2, &exchange->head);
+        http2->request_bytes += exchange->head.len;
         good = !exchange->head.failed && !http2->fields.failed &&
                http_head_parse(exchange->head.bytes, exchange->head.len, &exchange->request,
                                &problem) == HTTP_DONE;
     }
     if (!good) {
         connection_refuse(stream, &problem);
+        return;
+    }
+    if (requests_are_too_many(http2, 0)) {
+        connection_refuse(stream, &too_many);
         return;
     }
     exchange->head_len = exchange->head.len;
@@ -171,14 +195,25 @@ static void stream_head_parse(struct http2 *http2, struct connection *stream)
     }
 }
 
-/* The whole request is here. */
-void http2_request_done(struct connection *stream)
+void http2_request_answer(struct connection *stream)
 {
     struct exchange *exchange = stream->exchange;
+    http2_of(stream)->connection->requests++;
+    connection_answer(stream, &exchange->request, buffer_span(&exchange->body));
+}
+
+void http2_request_done(struct connection *stream)
+{
+    struct http2 *http2 = http2_of(stream);
     stream->flags |= CONNECTION_PEER_DONE;
-    if (stream->state == CONNECTION_READING && exchange != NULL) {
-        stream->transport->http2->connection->requests++;
-        connection_answer(stream, &exchange->request, buffer_span(&exchange->body));
+    if (stream->state != CONNECTION_READING || stream->exchange == NULL) {
+        return; /* refused already */
+    }
+    if (http2->answer_bytes < HTTP2_ANSWERS_MAX_BYTES) {
+        http2_request_answer(stream);
+    } else {
+        list_append(&http2->queued, &stream->waiting);
+        connection_set_timer(stream, (uint64_t)stream->shard->config->keepalive_seconds * 1000);
     }
 }
 
@@ -220,7 +255,7 @@ int http2_request_data(nghttp2_session *session, uint8_t flags, int32_t stream_i
         connection_refuse(stream, &too_large);
         return 0;
     }
-    if (http2->body_bytes + len > (uint64_t)HTTP2_BODIES_MAX * body->limit) {
+    if (requests_are_too_many(http2, len)) {
         connection_refuse(stream, &too_many);
         return 0;
     }
@@ -228,7 +263,7 @@ int http2_request_data(nghttp2_session *session, uint8_t flags, int32_t stream_i
     if (body->failed) {
         connection_refuse(stream, &no_memory);
     } else {
-        http2->body_bytes += len;
+        http2->request_bytes += len;
     }
     return 0;
 }

@@ -21,8 +21,9 @@ int http2_request_data(nghttp2_session *session, uint8_t flags, int32_t stream_i
 
 /* The header block is complete. `end`: so is the request. */
 void http2_request_head_done(struct http2 *http2, struct connection *stream, bool end);
-/* The whole request is here. */
+/* The whole request is here: it is answered, or queued. */
 void http2_request_done(struct connection *stream);
+void http2_request_answer(struct connection *stream);
 /* Lets go of the header block that was being received. */
 void http2_request_forget(struct http2 *http2);
 

@@ -60,10 +60,9 @@ bool hub_is_draining(const struct hub *hub)
 
 void hub_wake(struct hub *hub, const struct shard_set *shards)
 {
-    for (unsigned i = 0; i < hub->shard_count; i++) {
-        if (shard_set_has(shards, i)) {
-            shard_wake(hub->shards[i]);
-        }
+    for (unsigned i = shard_set_next(shards, 0); i < hub->shard_count;
+         i = shard_set_next(shards, i + 1)) {
+        shard_wake(hub->shards[i]);
     }
 }
 
@@ -107,6 +106,11 @@ static uint32_t hub_connection_max(const struct config *config, unsigned shard_c
     }
     uint64_t count = descriptors > 2 * reserved ? descriptors - reserved : descriptors / 2;
     return (uint32_t)min_u64(count, 1U << 24);
+}
+
+uint32_t hub_connections_per_shard(const struct hub *hub)
+{
+    return hub->connection_max / hub->shard_count + 1;
 }
 
 static int hub_draw_secrets(struct hub *hub, struct hash_key *key)
@@ -268,6 +272,7 @@ static int hub_open_listeners(struct hub *hub, struct buffer *problem)
         .send_buffer_bytes = (int)config->send_buffer_bytes,
         .not_sent_low_bytes = (int)config->unsent_bytes_max,
         .unix_mode = 0660,
+        .congestion_control = config->congestion_control,
     };
     for (uint32_t i = 0; i < config->listen.count; i++) {
         int r = hub_listen_on(hub, config->listen.items[i], &options, problem);

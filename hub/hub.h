@@ -97,6 +97,12 @@ void hub_join(struct hub *hub);
 /* Frees everything, after hub_join or after a start that failed. */
 void hub_fini(struct hub *hub);
 
+/*
+ * A shard's even share of connection_max. Its tables are made for so many, and work with more: made
+ * for all connections of a hub of sixty shards, they would touch sixty times as many pages.
+ */
+uint32_t hub_connections_per_shard(const struct hub *hub);
+
 bool hub_is_draining(const struct hub *hub);
 
 /* Wakes each of these shards that sleeps. Any thread. */

@@ -15,6 +15,9 @@ void connection_drop_outbox(struct connection *connection)
     if (outbox != NULL) {
         connection->outbox = NULL;
         list_remove_if_linked(&outbox->link);
+        if (http2_is_stream(connection)) {
+            http2_answer_freed(connection, outbox->data.len);
+        }
         buffer_fini(&outbox->data);
         buffer_fini(&outbox->sealed);
         memory_free(outbox);
@@ -46,6 +49,9 @@ bool connection_append(struct connection *connection, struct span bytes)
         return false;
     }
     buffer_append_span(&outbox->data, bytes);
+    if (http2_is_stream(connection) && !outbox->data.failed) {
+        http2_answer_held(connection, bytes.len);
+    }
     return !outbox->data.failed;
 }
 

@@ -1,6 +1,7 @@
 #include "hub/profile_report.h"
 
 #include "core/base/memory.h"
+#include "hub/call.h"
 #include "hub/response.h"
 #include "hub/routes.h"
 
@@ -86,13 +87,13 @@ static void report_add_shard(struct profile_report *report, const struct shard *
     }
 }
 
-struct profile_report *profile_report_new(const struct call *call)
+struct profile_report *profile_report_new(const struct shard *shard)
 {
     struct profile_report *report = memory_map(sizeof(*report));
     if (report != NULL) {
-        const struct hub *hub = call->shard->hub;
-        report->io = io_kind_of(call->shard->io);
-        report->uptime_seconds = (call->shard->wall_ms - hub->started_ms) / 1000;
+        const struct hub *hub = shard->hub;
+        report->io = io_kind_of(shard->io);
+        report->uptime_seconds = (shard->wall_ms - hub->started_ms) / 1000;
         for (unsigned i = 0; i < hub->shard_count; i++) {
             report_add_shard(report, hub->shards[i]);
         }
@@ -229,7 +230,13 @@ void profile_report_write_json(const struct profile_report *report, struct buffe
         buffer_append_string(body, i == 0 ? "" : ",");
         write_shard(body, report, i);
     }
-    buffer_append_string(body, "]}\n");
+    buffer_append_string(body, "]}");
+}
+
+static void write_json_line(const struct profile_report *report, struct buffer *body)
+{
+    profile_report_write_json(report, body);
+    buffer_append_string(body, "\n");
 }
 
 /* ---- The route ------------------------------------------------------------------------------- */
@@ -269,10 +276,10 @@ void look_fanout(struct call *call)
         return;
     }
     struct buffer body;
-    struct profile_report *report = profile_report_new(call);
+    struct profile_report *report = profile_report_new(call->shard);
     buffer_init(&body, PROFILE_BODY_MAX);
     if (report != NULL) {
-        (page ? profile_report_write_page : profile_report_write_json)(report, &body);
+        (page ? profile_report_write_page : write_json_line)(report, &body);
         profile_report_free(report);
     }
     if (report == NULL || body.failed) {

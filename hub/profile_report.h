@@ -2,14 +2,13 @@
  * The fan-out profiles of all shards put together, and how they are told: as JSON for programs
  * (spatectl profile), and as a page for people.
  *
- * Made anew for each request on the shard that answers it; it only reads what other shards write.
+ * Made anew by the shard that tells it; it only reads what other shards write.
  */
 #ifndef SPATE_HUB_PROFILE_REPORT_H
 #define SPATE_HUB_PROFILE_REPORT_H
 
 #include "core/base/buffer.h"
 #include "core/profile.h"
-#include "hub/call.h"
 #include "hub/totals.h"
 
 #ifdef __cplusplus
@@ -41,7 +40,7 @@ const struct profile_info *profile_measure_info(enum profile_measure measure);
 const struct profile_info *profile_phase_info(enum profile_phase phase);
 
 /* NULL when out of memory. */
-struct profile_report *profile_report_new(const struct call *call);
+struct profile_report *profile_report_new(const struct shard *shard);
 void profile_report_free(struct profile_report *report);
 
 /* Mean nanoseconds of an event's stages, and their sum. */

@@ -389,8 +389,7 @@ static void publish_json(struct call *call, struct publish_fields *fields)
         json_loadb(call->body.bytes, call->body.len,
                    JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &error);
     if (document == NULL) {
-        response_problem(call, 400, "The body is not JSON: line %d, column %d: %s.", error.line,
-                         error.column, error.text);
+        response_not_json(call, &error);
         return;
     }
     json_decref(document);

@@ -1,5 +1,6 @@
 #include "hub/response.h"
 
+#include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <time.h>
@@ -210,6 +211,15 @@ void response_not_now(struct call *call, const char *detail)
     int len =
         snprintf(headers, sizeof(headers), "Retry-After: %d\r\n", RESPONSE_RETRY_AFTER_SECONDS);
     response_problem_with(call, 503, span_make(headers, (size_t)len), detail);
+}
+
+void response_not_json(struct call *call, const struct json_error_t *error)
+{
+    bool is_number = json_error_code(error) == json_error_numeric_overflow;
+    response_problem(call, is_number ? 422 : 400,
+                     is_number ? "Line %d, column %d: a number that no double holds: %s."
+                               : "The body is not JSON: line %d, column %d: %s.",
+                     error->line, error->column, error->text);
 }
 
 void response_begin(struct call *call, const char *content_type, struct span headers)

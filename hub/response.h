@@ -13,6 +13,8 @@
 extern "C" {
 #endif
 
+struct json_error_t;
+
 #define RESPONSE_JSON    "application/json"
 #define RESPONSE_PROBLEM "application/problem+json"
 #define RESPONSE_TEXT    "text/plain; charset=utf-8"
@@ -39,6 +41,12 @@ void response_problem_with(struct call *call, int status, struct span headers, c
  * back.
  */
 void response_not_now(struct call *call, const char *detail);
+
+/*
+ * A body that jansson could not read: 400, with the place; or 422 for a number that no double
+ * holds, which is JSON all the same, but not for every reader (RFC 8259, section 6).
+ */
+void response_not_json(struct call *call, const struct json_error_t *error);
 
 /* The head of an answer whose body comes in chunks (or until the end, for HTTP/1.0). */
 void response_begin(struct call *call, const char *content_type, struct span headers);

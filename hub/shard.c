@@ -358,8 +358,9 @@ static void shard_send_outboxes(struct shard *shard)
 
 static void shard_timers(struct shard *shard)
 {
+    shard->wheel_ms = min_u64(shard->now_ms, shard->wheel_ms + SHARD_TIMER_STEP_MS);
     for (unsigned i = 0; i < SHARD_TIMERS_PER_TURN; i++) {
-        struct wheel_node *node = wheel_take(&shard->wheel, shard->now_ms);
+        struct wheel_node *node = wheel_take(&shard->wheel, shard->wheel_ms);
         if (node == NULL) {
             return;
         }
@@ -488,7 +489,7 @@ static int shard_timeout_ms(struct shard *shard)
     if (shard_has_orders(shard) || fanout_has_work(&shard->fanout) ||
         !list_is_empty(&shard->outgoing) || !list_is_empty(&shard->pumping) ||
         shard->control_send_count > 0 || !mailbox_is_empty(&shard->mailbox) ||
-        shard->notices.count > 0) {
+        shard->notices.count > 0 || shard->wheel_ms < shard->now_ms) {
         return 0;
     }
     uint64_t wait_ms = wheel_wait_ms(&shard->wheel, shard->now_ms);
@@ -544,6 +545,21 @@ static void shard_free_streams(struct shard *shard)
     }
 }
 
+/*
+ * Once for all that this turn has published: with many shards, waking them is the dearest part of
+ * publishing to them. This one looks at its own queue in this very turn or the next.
+ */
+static void shard_wake_others(struct shard *shard)
+{
+    if (shard_set_is_empty(&shard->to_wake)) {
+        return;
+    }
+    struct shard_set shards = shard->to_wake;
+    shard->to_wake = (struct shard_set){0};
+    shard_set_remove(&shards, shard->shard_index);
+    hub_wake(shard->hub, &shards);
+}
+
 bool shard_turn(struct shard *shard)
 {
     shard_free_streams(shard);
@@ -562,6 +578,7 @@ bool shard_turn(struct shard *shard)
     shard_take_config(shard);
     mailbox_deliver_all(&shard->mailbox, shard);
     system_publish(shard);
+    shard_wake_others(shard);
     shard_fan_out(shard);
     shard_timers(shard);
     shard_sweep(shard);
@@ -570,6 +587,7 @@ bool shard_turn(struct shard *shard)
     }
     shard_pump(shard);
     shard_send_outboxes(shard);
+    shard_wake_others(shard);
     return !(shard->draining && shard->stats.connections == 0);
 }
 
@@ -654,7 +672,7 @@ struct shard *shard_new(struct hub *hub, unsigned shard_index)
     shard->profile = profile_new(hub_world->clock_ns);
     bool failed = shard->control_sends == NULL || shard->shorts == NULL || shard->scratch == NULL ||
                   shard->profile == NULL;
-    failed |= table_init(&shard->clients, hub->connection_max) < 0;
+    failed |= table_init(&shard->clients, hub_connections_per_shard(hub)) < 0;
     failed |= queue_init(&shard->queue, config->queue_length) < 0;
     if (!failed) {
         sequencer_attach_queue(&hub->sequencer, shard_index, &shard->queue);
@@ -666,7 +684,7 @@ struct shard *shard_new(struct hub *hub, unsigned shard_index)
         return NULL;
     }
     fanout_set_handler(&shard->fanout, &shard_fanout_handler, shard);
-    fanout_set_sends_max(&shard->fanout, SHARD_FANOUT_SENDS_MAX);
+    fanout_set_sends(&shard->fanout, SHARD_FANOUT_SENDS_FIRST, SHARD_FANOUT_SENDS_MOST);
     shard->fanout.profile = shard->profile;
     return shard;
 }
@@ -689,6 +707,7 @@ void shard_free(struct shard *shard)
     memory_free(shard->shorts);
     buffer_fini(&shard->plain);
     buffer_fini(&shard->sealed);
+    http2_memory_fini(&shard->http2_memory);
     memory_free(shard->scratch);
     profile_free(shard->profile);
     memory_free(shard);
@@ -707,6 +726,7 @@ int shard_open(struct shard *shard)
     shard->now_ms = io_now_ms(shard->io);
     shard->wall_ms = hub_wall_ms();
     wheel_init(&shard->wheel, shard->now_ms);
+    shard->wheel_ms = shard->now_ms;
     for (unsigned i = 0; i < hub->listen_count; i++) {
         struct shard_listener *listener = &shard->listeners[i];
         listener->listener.fd = hub->listens[i].fds[shard->shard_index];
@@ -765,9 +785,7 @@ enum publish_outcome shard_publish(struct shard *shard, struct publication *publ
             profile_published(shard->profile, count, publications[0].sequenced_ns,
                               publications[0].waited_ns);
         }
-        /* This shard looks at its own queue later in this very turn. */
-        shards.bits[shard->shard_index / 64] &= ~(1ULL << (shard->shard_index % 64));
-        hub_wake(shard->hub, &shards);
+        shard_set_merge(&shard->to_wake, &shards);
     }
     return outcome;
 }

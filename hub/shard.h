@@ -22,6 +22,7 @@
 #include "core/mailbox.h"
 #include "core/profile.h"
 #include "hub/connection.h"
+#include "hub/http2_memory.h"
 #include "hub/hub.h"
 #include "hub/system_channel.h"
 #include "net/io.h"
@@ -37,10 +38,17 @@ enum {
     SHARD_CONTROL_SENDS_MAX = 4096,
     /*
      * Events sent in one turn: about 0.15 ms of it. So the event that was published when the first
-     * subscriber had the last one is taken in soon, and all the others are sent both at once.
+     * subscriber had the last one is taken in soon, and all the others are sent both at once. While
+     * none comes, turns grow to some 1 ms: system calls and completions are then shared by more.
      */
-    SHARD_FANOUT_SENDS_MAX = 32,
+    SHARD_FANOUT_SENDS_FIRST = 32,
+    SHARD_FANOUT_SENDS_MOST = 256,
     SHARD_TIMERS_PER_TURN = 1024,
+    /*
+     * After a standstill, time goes on for the timers by so much a turn: what peers sent meanwhile
+     * is read before they are told that their time is up.
+     */
+    SHARD_TIMER_STEP_MS = 250,
     SHARD_SWEEP_MS = 500,
     /* One receive, and half a record from before. */
     SHARD_PLAIN_MAX_BYTES = 256 * 1024,
@@ -95,6 +103,7 @@ struct shard {
     struct mailbox mailbox;
     struct queue queue;
     struct fanout fanout;
+    struct shard_set to_wake; /* who has something new in its queue since the turn began */
     const struct config *config;
     struct tls_context *tls;    /* that of the configuration, or NULL */
     uint32_t config_generation; /* atomic: main reads it before it frees an old configuration */
@@ -103,6 +112,7 @@ struct shard {
     uint64_t now_ms;  /* monotonic, of this turn */
     uint64_t wall_ms; /* Unix, of this turn */
     struct wheel wheel;
+    uint64_t wheel_ms; /* up to then the timers have been served */
     uint64_t sweep_due_ms;
     uint64_t sweep_after; /* the sequencer's place in its sweep (shard 0) */
     bool draining;
@@ -129,6 +139,7 @@ struct shard {
     uint32_t short_count;
     struct buffer plain;  /* scratch of the transports: what was just received, and ... */
     struct buffer sealed; /* ... records that answer it */
+    struct http2_memory http2_memory;
     /* Scratch memory of the call being answered (hub/call.h). */
     char *scratch;
     size_t scratch_size;
@@ -161,7 +172,7 @@ void shard_count(uint64_t *counter, int64_t by);
 struct connection *shard_connection_get(struct shard *shard);
 void shard_connection_put(struct shard *shard, struct connection *connection);
 
-/* Publishes and wakes; see sequencer_publish. */
+/* Publishes, and wakes when the turn's input has been dealt with; see sequencer_publish. */
 enum publish_outcome shard_publish(struct shard *shard, struct publication *publications,
                                    unsigned count);
 

@@ -2,8 +2,10 @@
 
 #include "core/base/memory.h"
 #include "hub/event_frame.h"
+#include "hub/profile_report.h"
 #include "hub/routes.h"
 #include "hub/shard.h"
+#include "hub/slow_channels.h"
 
 enum {
     SYSTEM_NOTICES_MAX = 65536, /* collected in one turn */
@@ -188,15 +190,17 @@ static void presence_publish(struct shard *shard)
     memmove(notices->frames, notices->frames + done, notices->count * sizeof(notices->frames[0]));
 }
 
-static void stats_publish(struct shard *shard)
+/* Publishes what `write` writes to $stats, as an event of this type. */
+static void stats_publish(struct shard *shard, const char *type,
+                          void (*write)(struct shard *shard, struct buffer *body))
 {
     struct buffer data;
     buffer_init(&data, SYSTEM_STATS_BYTES_MAX);
-    look_write_stats(shard, &data);
+    write(shard, &data);
     struct frame *frame = NULL;
     if (!data.failed) {
-        frame = event_frame_new(
-            &(struct sse_event){.type = span_of("stats"), .data = buffer_span(&data)});
+        frame =
+            event_frame_new(&(struct sse_event){.type = span_of(type), .data = buffer_span(&data)});
     }
     /* One that cannot be published is followed by a newer one in a second. */
     if (frame != NULL && publish_frames(shard, stats_name, &frame, 1) != PUBLISH_DONE) {
@@ -205,15 +209,35 @@ static void stats_publish(struct shard *shard)
     buffer_fini(&data);
 }
 
+static void write_profile(struct shard *shard, struct buffer *body)
+{
+    struct profile_report *report = profile_report_new(shard);
+    if (report == NULL) {
+        body->failed = true;
+        return;
+    }
+    profile_report_write_json(report, body);
+    profile_report_free(report);
+}
+
+static void write_lag(struct shard *shard, struct buffer *body)
+{
+    slow_channels_write(shard, body);
+}
+
 void system_publish(struct shard *shard)
 {
     struct system_notices *notices = &shard->notices;
     if (notices->count > 0 || notices->lost > 0) {
         presence_publish(shard);
     }
-    if (shard->shard_index == 0 && shard->now_ms >= notices->stats_due_ms &&
-        is_watched(&shard->hub->stats_watchers)) {
-        notices->stats_due_ms = shard->now_ms + SYSTEM_STATS_MS;
-        stats_publish(shard);
+    if (shard->now_ms < notices->stats_due_ms || !is_watched(&shard->hub->stats_watchers)) {
+        return;
+    }
+    notices->stats_due_ms = shard->now_ms + SYSTEM_STATS_MS;
+    stats_publish(shard, "lag", write_lag);
+    if (shard->shard_index == 0) {
+        stats_publish(shard, "profile", write_profile);
+        stats_publish(shard, "stats", look_write_stats);
     }
 }

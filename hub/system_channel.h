@@ -4,7 +4,8 @@
  *
  *   $presence   connect, disconnect: a stream has begun or ended, with its client, address and
  *               channels; lost: how many of these could not be published.
- *   $stats      stats: what GET /stats says, every second.
+ *   $stats      every second. stats: what GET /stats says; profile: what GET /debug/fanout says;
+ * lag: for each shard, who is behind, and in which channels (hub/slow_channels.h).
  *
  * Nothing is published, and nothing is made, while nobody listens.
  *

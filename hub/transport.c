@@ -52,6 +52,11 @@ bool transport_is_shaking_hands(const struct connection *connection)
     return transport != NULL && transport->tls != NULL && !tls_is_established(transport->tls);
 }
 
+bool transport_peer_ended(const struct connection *connection)
+{
+    return connection->transport != NULL && connection->transport->peer_ended;
+}
+
 bool transport_knows_peer(const struct connection *connection)
 {
     const struct transport *transport = connection->transport;
@@ -140,7 +145,8 @@ void transport_received(struct connection *connection, struct span bytes)
         return;
     }
     if (outcome == TLS_ENDED) {
-        connection_heard(connection, NULL, 0);
+        transport->peer_ended = true;
+        connection_peer_ended(connection);
     } else if (outcome == TLS_BROKEN) {
         transport_break(connection, established);
     }

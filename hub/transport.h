@@ -35,6 +35,7 @@ struct transport {
     struct http2 *http2; /* NULL: HTTP/1.1 */
     bool met;            /* bytes have come */
     bool ended;          /* TLS: no record can follow */
+    bool peer_ended;     /* TLS: nor from the peer, which may still read */
 };
 
 /* Makes a connection that has just opened one that speaks TLS. 0 or -ENOMEM. */
@@ -58,6 +59,8 @@ static inline size_t outbox_unsent(const struct outbox *outbox)
 
 /* The handshake is not over yet. */
 bool transport_is_shaking_hands(const struct connection *connection);
+/* The peer has said that it sends nothing more, and that has not been told yet. */
+bool transport_peer_ended(const struct connection *connection);
 /* The peer has shown a certificate that we trust. */
 bool transport_knows_peer(const struct connection *connection);
 

@@ -41,7 +41,7 @@ static void run_16(void *world, uint64_t count)
 static void *set_up_small_turns(void)
 {
     struct hub_world *world = hub_world_new(SUBSCRIBERS, 1);
-    fanout_set_sends_max(&world->fanout, 32);
+    fanout_set_sends(&world->fanout, 32, 32);
     return world;
 }
 

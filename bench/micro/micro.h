@@ -33,6 +33,7 @@ extern const struct micro micro_http_head[];
 extern const struct micro micro_json[];
 extern const struct micro micro_queue[];
 extern const struct micro micro_sequencer[];
+extern const struct micro micro_shards[];
 
 /* Makes the compiler believe that the value is used. */
 static inline void micro_keep(const void *value)

@@ -22,6 +22,14 @@ test('the React guide shows the files of the example', () => {
     }
 });
 
+test('the Next.js guide shows the files of its example', () => {
+    const shown = blocks('docs/guides/nextjs.md').map(({ code }) => code);
+    for (const file of ['News.jsx', 'api/events/route.js', 'api/publish/route.js']) {
+        assert.ok(shown.includes(read(`examples/next/app/${file}`)), file);
+    }
+    assert.equal(read('examples/next/app/useEvents.js'), read('examples/react/src/useEvents.js'));
+});
+
 /* Starts a program of the example; gives what it has printed. */
 function run(args, env, defer) {
     const vite = path.join(example, 'node_modules/vite/bin/vite.js');

@@ -317,10 +317,10 @@ test('streams: several at once, and events of the types open and error are only 
     async ({ hub, defer }) => {
         const page = await openPage(hub, '/demos/stream', defer);
         await page.fill('#channel', 'second / channel');
-        await page.click('text="Open a stream"');
+        await page.click('text="Open"');
         await until('two open streams', async () =>
             await page.locator('.pill[data-state=open]').count() === 2);
-        await shows(page, '#outcome', /2 streams, HTTP\/1\.1/);
+        await shows(page, '#outcome', /2 streams, 2 open; HTTP\/1\.1/);
         feed(hub, 'clock', defer);
         await hub.publish('stream', 'x', { query: '?event=error' });
         await hub.publish('stream', 'x', { query: '?event=open' });
@@ -361,12 +361,64 @@ test('streams: the hub is killed and started again', { hub: null, seconds: 90 },
 test('streams: a refused stream says why, and comes back', async ({ hub, defer }) => {
     const page = await openPage(hub, '/demos/stream', defer);
     await page.fill('#channel', '$nothing');
-    await page.click('text="Open a stream"');
+    await page.click('text="Open"');
     await shows(page, '[data-channel="$nothing"] .pill', /refused/);
     await shows(page, '#notice', /\$|token/i);
     await page.click('[aria-label="Close $nothing"]');
     assert.equal(await page.locator('[data-channel]').count(), 1);
 });
+
+test('streams: over HTTP/1.1 no more than a browser has connections for', async ({ hub, defer }) => {
+    const page = await openPage(hub, '/demos/stream', defer);
+    await page.fill('#count', '9');
+    await page.click('text="Open"');
+    await shows(page, '#outcome', /^4 streams, 4 open/);
+    await shows(page, '#notice', /4 streams at most.*HTTP\/2/);
+    await page.click('text="Close all"');
+    await shows(page, '#outcome', /^0 streams/);
+    assert.equal(await page.locator('[data-channel]').count(), 0);
+});
+
+test('streams: sixty of one page, and sixty tabs\u2019 worth, over one HTTP/2 connection',
+    { hub: { tls: true, args: ['--retry-ms', '200'] }, seconds: 120 }, async ({ hub, defer }) => {
+        const page = await openPage(hub, '/demos/stream', defer, { ignoreHTTPSErrors: true });
+        await page.fill('#count', '59');
+        await page.click('text="Open"');
+        await shows(page, '#outcome', /^60 streams, 60 open; HTTP\/2, over one connection\.$/);
+        await hub.publish('stream', 'to sixty');
+        const last = page.locator('[data-channel] .messages li:last-child span');
+        await until('the event in sixty cards', async () =>
+            (await last.allInnerTexts()).filter((one) => one === 'to sixty').length === 60, 30);
+        assert.equal(await page.locator('.cards').evaluate((cards) => cards.childElementCount), 60);
+
+        /* The rest still loads, and more tabs with more streams, over the same connection. */
+        const tabs = [];
+        for (const path of ['/', '/dashboard', '/demos/sensors', ...Array(9).fill('/demos/stream')]) {
+            const tab = await page.context().newPage();
+            assert.equal((await tab.goto(hub.url + path)).status(), 200);
+            await tab.locator('.pill[data-state=open]').first().waitFor();
+            tabs.push(tab);
+        }
+        await tabs.at(-1).fill('#count', '40');
+        await tabs.at(-1).click('text="Open"');
+        await shows(tabs.at(-1), '#outcome', /^41 streams, 41 open/);
+        const { streams, connections } = await until('all streams', async () => {
+            const stats = await hub.stats();
+            return stats.streams >= 60 + 2 + 1 + 1 + 8 + 41 && stats;
+        }, 30);
+        /* Beside our own. A browser opens some more before it knows that one is enough. */
+        assert.ok(connections < 12, `${streams} streams, ${connections} connections`);
+        const protocols = await page.evaluate(() => performance.getEntriesByType('resource')
+            .map(({ nextHopProtocol }) => nextHopProtocol).filter((name) => name !== ''));
+        assert.deepEqual(new Set(protocols), new Set(['h2']));
+        await hub.publish('stream', 'to all of them');
+        for (const tab of [page, ...tabs.slice(3)]) {
+            await until('the event in every card', async () => (await tab.locator(
+                '[data-channel] .messages li:last-child span').allInnerTexts())
+                .every((one) => one === 'to all of them'), 30);
+        }
+        assert.deepEqual(page.complaints(), []);
+    });
 
 /* ---- The dashboard. */
 
@@ -386,26 +438,67 @@ test('the dashboard counts what there is', { hub: { args: ['--shards', '3'] } },
     assert.equal((await shards(page)).length, 3);
     assert.equal((await shards(page)).reduce((sum, row) => sum + Number(row[3]), 0), 8);
     await shows(page, '#about', /Spate \d+\.\d+\.\d+ on (io_uring|epoll), up for/);
-    assert.equal(await page.locator('#plots canvas').count(), 4);
+    assert.equal(await page.locator('#plots canvas').count(), 6);
     await until('a rate of deliveries', async () => {
         await hub.publish('dash-0', 'x');
         return parseFloat(await tile(page, 'deliveries/s')) > 0;
     });
     await until('the channel with its rate', async () => {
         await hub.publish('dash-0', 'x');
-        const row = await page.locator('#channels tr').first().innerText();
+        const row = await page.locator('#busiest tr').first().innerText();
         return /^dash-0\s+4\s+[\d.]*[1-9]/.test(row);
     });
     await hub.publish('<b>bold', 'x');
-    await shows(page, '#channels', /<b>bold/);
+    await shows(page, '#busiest', /<b>bold/);
     assert.deepEqual(page.complaints(), []);
 });
+
+test('the dashboard names the slowest channel, and the shard that lags',
+    { hub: { args: ['--history-bytes', '256MiB'] }, seconds: 90 },
+    async ({ hub, defer }) => {
+        const page = await openPage(hub, '/dashboard', defer);
+        await shows(page, '#slowest-hint', /sent everything/);
+        await until('no lag', async () => await tile(page, 'oldest unsent') === 'none');
+        const stands = await hub.subscribe('/sse/flood');
+        stands.wire.socket.pause();
+        const data = 'x'.repeat(60000);
+        await until('the channel', async () => {
+            await hub.publish('flood', data);
+            return /^flood\s+[\d.]+ m?s\s+[\d.]+ [kM]B\s+1\s+1$/.test(await text(page, '#slowest'));
+        }, 60);
+        await until('a lag in the tile', async () => /^[\d.]+ m?s$/.test(await tile(page, 'oldest unsent')));
+        assert.equal(await tile(page, 'streams behind'), '1');
+        assert.equal((await shards(page)).filter((row) => row[4] === '1' && /^[\d.]+ m?s$/.test(row[5])).length, 1);
+        stands.wire.socket.resume();
+        await shows(page, '#slowest-hint', /sent everything/);
+        assert.deepEqual(page.complaints(), []);
+    });
+
+test('the dashboard shows where an event spends its time', { hub: { args: ['--shards', '2'] } },
+    async ({ hub, defer }) => {
+        const page = await openPage(hub, '/dashboard', defer);
+        await hub.subscribe('/sse/fan');
+        await until('a verdict', async () => {
+            await hub.publish('fan', 'x');
+            return /^From publish to the last send: .*slowest stage is/.test(await text(page, '#profile-verdict'));
+        });
+        const stages = await page.locator('#profile-stages th').allInnerTexts();
+        assert.deepEqual(stages, ['parse', 'sequence', 'queue', 'pass', 'submit', 'completion', 'other']);
+        assert.match(await page.getAttribute('#profile-way .bar', 'aria-label'), /^parse \d+ %, /);
+        assert.equal(await page.locator('#profile-loops .bar').count(), 2);
+        await until('the load of a shard', async () => /^\d+ %$/.test((await shards(page))[0][8]));
+        await page.click('text="/debug/fanout"');
+        assert.match(await page.title(), /fan-out profile/);
+        assert.deepEqual(page.complaints(), []);
+    });
 
 test('without the token the dashboard asks each second, with it the statistics are live', WITH_TOKEN,
     async ({ hub, defer }) => {
         const page = await openPage(hub, '/dashboard', defer);
         await shows(page, '#state', /asked each second/);
         await shows(page, '#about', /its own stream of statistics needs the token/i);
+        await shows(page, '#slowest-hint', /needs the token/);
+        await until('the profile all the same', async () => await page.locator('#profile-stages tr').count() === 7);
         const before = (await hub.stats()).uptime_seconds;
         await shows(page, '#about', new RegExp(`up for ${before + 2} s`));
         await page.click('#token-open');

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';
-import { settings } from '../integration/hub.mjs';
+import { logfmt, settings } from '../integration/hub.mjs';
 import { test } from '../integration/harness.mjs';
 import { until } from '../integration/until.mjs';
 import { newPage, serve } from './browser.mjs';
@@ -72,6 +72,27 @@ test('status: two clients, the list, one and all, with GET from a page elsewhere
         const all = await seen(page, 3);
         assert.deepEqual(all[0], ['7', 'ping']);
         assert.deepEqual(all.slice(1).sort(), [['42', 'despedida'], ['7', 'despedida']]);
+    });
+
+test('status: without the option that lets the page publish, the log names it', { hub: {} },
+    async ({ hub, defer }) => {
+        const page = await pageElsewhere(defer);
+        const origin = new URL(page.url()).origin;
+        const call = (init, path) => page.evaluate(async ([url, options]) => {
+            try {
+                return (await fetch(url, options)).status;
+            } catch {
+                return 'failed';
+            }
+        }, [hub.url + path, init]);
+        assert.equal(await call({}, '/publish/status/ping'), 403);
+        const line = await hub.logged(/page of another origin refused/);
+        assert.equal(logfmt(line).to_allow_it, `--cors-origin ${origin}`);
+        assert.equal(await call({ method: 'POST', headers: { Authorization: 'Bearer x' } },
+            '/publish?canal=a&msg=b'), 403);
+        assert.equal(await call({ method: 'DELETE' }, '/clients/7'), 'failed');
+        await until('a line about each, and one only', () => ['/publish', '/clients/7'].every((where) =>
+            hub.lines.filter((one) => one.includes(`refused" origin=${origin} path=${where} `)).length === 1));
     });
 
 test('channels: /sse?canal=, publishing by query with a token, statistics',

@@ -312,6 +312,28 @@ test('each attribute is checked, and the answer names it', async ({ hub }) => {
     }
 });
 
+test('a number that no double holds is JSON, but refused, wherever it is', async ({ hub }) => {
+    const raw = (more) => `{"specversion":"1.0","id":"n${++lastId}","source":"/t","type":"t"${more}}`;
+    await assertNothing(hub, 'wrong', async () => {
+        for (const number of ['1e400', '-1e400', '9'.repeat(400)]) {
+            assertRefused(await post(hub, '/publish/wrong', raw(`,"data":{"a":${number}}`)), 422,
+                /no double holds/);
+            const plain = await hub.request('POST', '/publish/wrong',
+                { headers: { 'Content-Type': 'application/json' }, body: `[${number}]` });
+            assertRefused(plain, 422, /column \d+: a number that no double holds/);
+        }
+    });
+    /* Those that one holds, if only nearly, are sent as they came. */
+    for (const number of ['1e308', '1e-400', '123456789012345678901234567890', '0.1000']) {
+        const body = raw(`,"data":${number}`);
+        assert.equal((await post(hub, '/publish/numbers', body)).status, 200, number);
+        const stream = await hub.subscribe('/sse/numbers?history=1');
+        await stream.received(1);
+        assert.equal(stream.events[0].data, body);
+        stream.close();
+    }
+});
+
 test('what is unusual, but valid', async ({ hub }) => {
     const cases = [
         { source: 'urn:uuid:6e8bc430-9c3a-11d9-9669-0800200c9a66' },

@@ -311,6 +311,34 @@ test('32,768 messages to one channel, as fast as they can be sent', {
 });
 
 /*
+ * What comes in together is seen by the other shards together: they are woken once, not for each event,
+ * and so a subscriber there gets all of it in one send, whichever CPU is faster.
+ */
+test('requests that come in one packet are one send on every shard', {
+    hub: { args: ['--shards', '4'] }, seconds: 60,
+}, async ({ hub }) => {
+    const BURST = 16;
+    const ROUNDS = 100;
+    const streams = await Promise.all(Array.from({ length: 16 }, () => hub.subscribe('/sse/burst')));
+    const listening = (await hub.stats()).shards.filter((shard) => shard.streams > 0);
+    assert.ok(listening.length > 1, 'the kernel spread 16 connections over one shard');
+    const wire = await Wire.connect(hub.target);
+    const packet = `${requestText('POST', '/publish/burst', { 'Content-Length': '1' })}x`.repeat(BURST);
+    const before = (await hub.stats()).event_sends;
+    for (let round = 1; round <= ROUNDS; round++) {
+        wire.send(packet);
+        await Promise.all(streams.map((stream) => stream.received(round * BURST)));
+    }
+    const sends = await until('the counts being there', async () => {
+        const stats = await hub.stats();
+        return stats.deliveries >= streams.length * ROUNDS * BURST && stats.event_sends - before;
+    });
+    /* A packet may be cut in two by the kernel; that is rare. */
+    const least = streams.length * ROUNDS;
+    assert.ok(sends >= least && sends < 1.1 * least, `${sends} sends, and not ${least}`);
+});
+
+/*
  * Everybody comes back at once and wants everything, and reads nothing of it: what is replayed is read
  * from history at the client's pace, and costs no memory that grows with it.
  */

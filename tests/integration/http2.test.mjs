@@ -5,109 +5,19 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import http2 from 'node:http2';
 import { foreignPage, openBrowser } from './browser.mjs';
+import { Bare, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE, frame, getBlock, u32 } from './frames.mjs';
 import { test } from './harness.mjs';
+import { settings } from './hub.mjs';
 import { Sessions } from './http2.mjs';
 import { until, within } from './until.mjs';
 
 const { constants } = http2;
 
 export const hubOptions = { args: ['--http2-streams-max', '100'] };
-
-const SETTINGS = 4;
-const HEADERS = 1;
-const DATA = 0;
-const RST_STREAM = 3;
-const PING = 6;
-const GOAWAY = 7;
-const WINDOW_UPDATE = 8;
-const CONTINUATION = 9;
-const END_STREAM = 1;
-const END_HEADERS = 4;
-const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
-
-function frame(type, flags, stream, payload = Buffer.alloc(0)) {
-    const head = Buffer.alloc(9);
-    head.writeUIntBE(payload.length, 0, 3);
-    head[3] = type;
-    head[4] = flags;
-    head.writeUInt32BE(stream, 5);
-    return Buffer.concat([head, payload]);
-}
-
-function u32(value) {
-    const bytes = Buffer.alloc(4);
-    bytes.writeUInt32BE(value);
-    return bytes;
-}
-
-/* GET of a path shorter than 127 bytes, HPACK without any table (RFC 7541, 6.2.2 and 6.1). */
-function getBlock(path) {
-    return Buffer.concat([Buffer.from([0x82, 0x86, 0x04, path.length]), Buffer.from(path),
-        Buffer.from([0x01, 3]), Buffer.from('hub')]);
-}
-
-/* A connection of HTTP/2 whose frames are made here. */
-class Bare {
-    frames = [];
-    #pending = Buffer.alloc(0);
-
-    static async open(hub, { settings = Buffer.alloc(0) } = {}) {
-        const bare = new Bare();
-        bare.wire = await hub.connect(hub.tls ? { ALPNProtocols: ['h2'] } : {});
-        bare.wire.takeAll((bytes) => bare.#read(bytes));
-        bare.send(Buffer.concat([Buffer.from(PREFACE), frame(SETTINGS, 0, 0, settings)]));
-        return bare;
-    }
-
-    #read(bytes) {
-        this.#pending = Buffer.concat([this.#pending, bytes]);
-        while (this.#pending.length >= 9) {
-            const end = 9 + this.#pending.readUIntBE(0, 3);
-            if (this.#pending.length < end) {
-                return;
-            }
-            this.frames.push({
-                type: this.#pending[3],
-                flags: this.#pending[4],
-                stream: this.#pending.readUInt32BE(5) & 0x7fffffff,
-                payload: this.#pending.subarray(9, end),
-            });
-            this.#pending = this.#pending.subarray(end);
-        }
-    }
-
-    send(bytes) {
-        if (!this.wire.ended) {
-            this.wire.send(bytes);
-        }
-    }
-
-    get(stream, path) {
-        this.send(frame(HEADERS, END_STREAM | END_HEADERS, stream, getBlock(path)));
-    }
-
-    of(type, stream) {
-        return this.frames.filter((one) => one.type === type
-                                  && (stream === undefined || one.stream === stream));
-    }
-
-    dataOf(stream) {
-        return Buffer.concat(this.of(DATA, stream).map((one) => one.payload));
-    }
-
-    when(what, condition, seconds) {
-        return this.wire.when(what, condition, seconds);
-    }
-
-    /* Waits for GOAWAY, and returns its error code. */
-    async goaway(seconds) {
-        await this.when('GOAWAY', () => this.of(GOAWAY).length > 0 || this.wire.ended, seconds);
-        assert.ok(this.of(GOAWAY).length > 0, 'the connection ended without GOAWAY');
-        return this.of(GOAWAY).at(-1).payload.readUInt32BE(4);
-    }
-}
 
 async function answered(hub) {
     assert.equal((await hub.get('/health')).status, 200);
@@ -321,6 +231,78 @@ test('draining while streams are stalled', { hub: null }, async ({ start }) => {
     await hub.ended();
 });
 
+test('a stream whose window is closed ends with END_STREAM', { hub: {} }, async ({ hub }) => {
+    const bare = await Bare.open(hub, { settings: Buffer.concat([Buffer.from([0, 4]), u32(0)]) });
+    bare.get(1, '/sse/closed?client=closed');
+    bare.get(3, '/livez');
+    bare.get(5, '/nowhere');
+    await bare.when('the heads', () => [1, 3, 5].every((id) => bare.of(HEADERS, id).length === 1));
+    assert.equal((await hub.request('DELETE', '/clients/closed')).status, 200);
+    await bare.when('the end', () => bare.of(DATA, 1).length > 0 || bare.of(RST_STREAM, 1).length > 0, 20);
+    assert.deepEqual(bare.of(DATA, 1).map(({ flags, payload }) => [flags, payload.length]), [[END_STREAM, 0]]);
+    /* Their bodies still wait. */
+    assert.deepEqual([...bare.of(DATA, 3), ...bare.of(DATA, 5), ...bare.of(RST_STREAM)], []);
+    bare.send(frame(WINDOW_UPDATE, 0, 3, u32(1000)));
+    await bare.when('one of them', () => bare.of(DATA, 3).length === 1);
+    assert.equal(bare.of(DATA, 3)[0].flags, END_STREAM);
+    bare.wire.destroy();
+});
+
+test('answers that are not read are bounded, and none is lost', { hub: { args: ['--http2-streams-max', '1000'] } },
+    async ({ hub }) => {
+        const { body } = await hub.get('/openapi.json');
+        const bare = await Bare.open(hub, { settings: Buffer.concat([Buffer.from([0, 4]), u32(0)]) });
+        const resident = () => Number(/VmRSS:\s+(\d+)/.exec(
+            readFileSync(`/proc/${hub.process.pid}/status`, 'utf8'))[1]) * 1024;
+        const before = resident();
+        const streams = Array.from({ length: 1000 }, (_, i) => 2 * i + 1);
+        streams.forEach((stream) => bare.get(stream, '/openapi.json'));
+        bare.send(frame(PING, 0, 0, Buffer.alloc(8)));
+        await bare.when('the answer to PING', () => bare.of(PING).length === 1);
+        const grown = resident() - before;
+        assert.ok(body.length * 1000 > 60_000_000);
+        assert.ok(grown < 30_000_000 * settings.slow, `${grown} bytes for what is not read`);
+        assert.ok(bare.of(HEADERS).length < 1000);
+        bare.send(Buffer.concat([frame(WINDOW_UPDATE, 0, 0, u32(0x7fff0000)),
+            frame(SETTINGS, 0, 0, Buffer.concat([Buffer.from([0, 4]), u32(1 << 20)]))]));
+        await bare.when('all the answers', () => bare.of(DATA).filter(
+            ({ flags }) => (flags & END_STREAM) !== 0).length === 1000, 60);
+        for (const stream of [1, 999, 1999]) {
+            assert.ok(bare.dataOf(stream).equals(body));
+        }
+        bare.wire.destroy();
+    });
+
+test('who waits for shared room reads history only when there is some',
+    { hub: { args: ['--lag-bytes-max', '64KiB', '--history-bytes', '64MiB'] }, seconds: 120 }, async ({ hub }) => {
+        const count = 100;
+        const window = Buffer.concat([Buffer.from([0, 4]), u32(1 << 24)]);
+        const bare = await Bare.open(hub, { settings: window });
+        const streams = Array.from({ length: count }, (_, i) => 2 * i + 1);
+        streams.forEach((stream) => bare.get(stream, '/sse/shared'));
+        await bare.when('the streams', () => streams.every((stream) => /retry: /.test(bare.dataOf(stream))));
+        for (let i = 0; i < 40; i++) {
+            await hub.publish('shared', `${i} ${'x'.repeat(10000)}`);
+        }
+        const total = () => bare.of(DATA).reduce((sum, { payload }) => sum + payload.length, 0);
+        await bare.when('the whole window used', () => total() === 65535);
+        await answered(hub);
+        const before = (await hub.stats()).history_reads;
+        const updates = 50;
+        for (let i = 1; i <= updates; i++) {
+            bare.send(frame(WINDOW_UPDATE, 0, 0, u32(1000)));
+            await bare.when('what it admits', () => total() === 65535 + 1000 * i);
+        }
+        const reads = (await hub.stats()).history_reads - before;
+        assert.ok(reads <= 3 * updates, `${reads} reads for ${updates} updates`);
+        /* And all come to their turn. */
+        bare.send(frame(WINDOW_UPDATE, 0, 0, u32(0x7fff0000)));
+        const wanted = /^data: \d+ /gm;
+        await bare.when('all events on all streams', () => total() > count * 400000 && streams.every(
+            (stream) => bare.dataOf(stream).toString().match(wanted)?.length === 40), 60);
+        bare.wire.destroy();
+    });
+
 test('Node: one paused stream among fifty', { hub: { h2: true }, seconds: 120 },
     async ({ hub }) => {
         const streams = await Promise.all(Array.from({ length: 50 },
@@ -532,6 +514,48 @@ test('what is still under way to a stream that the hub has reset does no harm',
         bare.wire.destroy();
     });
 
+test('a client that finishes sending gets its answers, and its streams end', { hub: {} }, async ({ hub }) => {
+    const bare = await Bare.open(hub);
+    bare.get(1, '/sse/finished');
+    await bare.when('the stream', () => /retry: /.test(bare.dataOf(1)));
+    ['/livez', '/clients', '/health'].forEach((path, i) => bare.get(3 + 2 * i, path));
+    bare.wire.finish();
+    await bare.when('the end', () => bare.wire.ended);
+    for (const stream of [3, 5, 7]) {
+        assert.equal(bare.of(DATA, stream).at(-1)?.flags, END_STREAM, `the answer to ${stream}`);
+    }
+    assert.equal(bare.of(GOAWAY).at(-1).payload.readUInt32BE(4), constants.NGHTTP2_NO_ERROR);
+    const idle = await Bare.open(hub);
+    idle.get(1, '/sse/finished');
+    await idle.when('the stream', () => /retry: /.test(idle.dataOf(1)));
+    idle.wire.finish();
+    await idle.when('the end', () => idle.wire.ended);
+    await until('no stream left', async () => (await hub.stats()).streams === 0);
+});
+
+test('a proxy whose clients leave all at once', { hub: { args: ['--http2-streams-max', '1000'] }, seconds: 120 },
+    async ({ hub }) => {
+        const bare = await Bare.open(hub);
+        bare.send(frame(WINDOW_UPDATE, 0, 0, u32(0x7fff0000)));
+        let next = 1;
+        for (let round = 0; round < 20; round++) {
+            const streams = Array.from({ length: 1000 }, (_, i) => next + 2 * i);
+            next += 2000;
+            bare.send(Buffer.concat(streams.map(
+                (stream) => frame(HEADERS, END_STREAM | END_HEADERS, stream, getBlock('/sse/proxy')))));
+            await bare.when('the streams', () => bare.wire.ended
+                || bare.frames.filter(({ type, stream }) => type === DATA && stream >= streams[0]).length === 1000, 20);
+            bare.send(Buffer.concat(streams.map(
+                (stream) => frame(RST_STREAM, 0, stream, u32(constants.NGHTTP2_CANCEL)))));
+            assert.deepEqual(bare.of(GOAWAY), [], `round ${round}`);
+            bare.frames = [];
+        }
+        bare.get(next, '/livez');
+        await bare.when('an answer beside them', () => bare.of(DATA, next).length > 0);
+        assert.equal((await hub.stats()).http2_floods, 0);
+        bare.wire.destroy();
+    });
+
 /* Abuse. Each of these is one connection's own fault and must stay its own. */
 
 test('rapid reset (CVE-2023-44487)', { hub: {} }, async ({ hub }) => {
@@ -632,4 +656,19 @@ test('h2load finishes without an error', async ({ hub }) => {
     child.stdout.setEncoding('utf8').on('data', (text) => (output += text));
     await within('h2load', once(child, 'close'), 50);
     assert.match(output, /5000 succeeded, 0 failed, 0 errored, 0 timeout/);
+});
+
+test('a flood while events go out: GOAWAY is the last word', { hub: {} }, async ({ hub }) => {
+    for (let i = 0; i < 5; i++) {
+        const bare = await Bare.open(hub);
+        bare.send(frame(WINDOW_UPDATE, 0, 0, u32(0x7fff0000)));
+        bare.get(1, '/sse/flooded');
+        bare.get(3, '/sse/flooded');
+        await bare.when('the streams', () => [1, 3].every((stream) => /retry: /.test(bare.dataOf(stream))));
+        const events = Array.from({ length: 20 }, (_, j) => hub.publish('flooded', `${j} ${'x'.repeat(2000)}`));
+        bare.send(Buffer.concat(Array(30000).fill(frame(PING, 0, 0, Buffer.alloc(8)))));
+        await Promise.all(events);
+        await assertCalmed(hub, bare);
+        assert.equal(bare.frames.at(-1).type, GOAWAY);
+    }
 });

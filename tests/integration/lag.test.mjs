@@ -111,3 +111,58 @@ test('disconnect by age: what follows does not make the first unsent byte younge
         await slow.end();
         assert.ok(slow.events.length < published);
     });
+
+/* A hub that is stopped amid a fan-out, as by a machine that is too busy. */
+test('a hub that stood still does not take its clients for slow', { hub: { h2: false,
+    args: ['--shards', '1', '--heartbeat-seconds', '1', '--user-timeout-seconds', '1'] },
+    seconds: 120 }, async ({ hub }) => {
+    const streams = [];
+    let isStopped = true;
+    for (let i = 0; i < 1000; i++) {
+        const stream = await hub.subscribe('/sse/late', { keepRaw: false });
+        const { sink } = stream.wire;
+        stream.wire.sink = (bytes) => {
+            sink(bytes);
+            if (!isStopped && stream.events.length > 0) {
+                isStopped = true;
+                hub.signal('SIGSTOP');
+            }
+        };
+        streams.push(stream);
+    }
+    const client = hub.client();
+    const got = () => streams.filter(({ events }) => events.length > 0).length;
+    const stopAmid = async () => {
+        streams.forEach(({ events }) => (events.length = 0));
+        isStopped = false;
+        const answer = client.request('POST', '/publish/late',
+            { body: payload, headers: { 'Content-Type': 'text/plain' } });
+        const begun = Date.now();
+        await until('more than a heartbeat and the time-out having passed',
+            () => Date.now() - begun > 2500);
+        const count = got();
+        hub.signal('SIGCONT');
+        assert.equal((await answer).status, 200);
+        return count > 0 && count < streams.length;
+    };
+    await until('a stop amid a fan-out', stopAmid, 60);
+    await until('everybody having the event', () => got() === streams.length);
+    assert.equal((await hub.stats()).slow_disconnects, 0);
+});
+
+test('a hub that stood still reads what it was sent before it says that the time is up', { hub: {
+    h2: false, args: ['--shards', '1', '--header-seconds', '1'] }, seconds: 60 }, async ({ hub }) => {
+    const wires = [];
+    for (let i = 0; i < 20; i++) {
+        wires.push(await hub.connect());
+    }
+    await until('their being accepted', async () => (await hub.stats()).connections > 20);
+    hub.signal('SIGSTOP');
+    wires.forEach((wire) => wire.send('GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n'));
+    const stopped = Date.now();
+    await until('more than the time for a head having passed', () => Date.now() - stopped > 2500);
+    hub.signal('SIGCONT');
+    for (const wire of wires) {
+        assert.equal((await wire.response()).status, 200);
+    }
+});

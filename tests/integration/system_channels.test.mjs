@@ -55,7 +55,7 @@ test('$presence: a thousand at once, each once', { hub: {}, seconds: 120 }, asyn
 
 test('$stats is what /stats says, again and again', { hub: {} }, async ({ hub }) => {
     const watcher = await hub.subscribe('/sse/$stats', local);
-    await watcher.received(1);
+    await watcher.when('statistics', () => notices(watcher, 'stats').length > 0);
     await hub.publish('news', 'x');
     await watcher.when('the publish being counted',
         () => notices(watcher, 'stats').at(-1).published > notices(watcher, 'stats')[0].published);
@@ -71,6 +71,52 @@ test('$stats is what /stats says, again and again', { hub: {} }, async ({ hub })
     await until('its being gone', async () => (await hub.stats()).streams === 0);
     assert.equal((await hub.stats()).published, published);
 });
+
+test('$stats has the profile, as /debug/fanout says it', { hub: {} }, async ({ hub }) => {
+    const watcher = await hub.subscribe('/sse/$stats', local);
+    const reader = await hub.subscribe('/sse/news');
+    await hub.publish('news', 'x');
+    await reader.received(1);
+    const ofTotal = ({ measures }) => measures.find(({ name }) => name === 'total');
+    await watcher.when('the event in the profile', () =>
+        notices(watcher, 'profile').some((profile) => ofTotal(profile).count > 0));
+    const told = notices(watcher, 'profile').at(-1);
+    const asked = (await hub.get('/debug/fanout')).json;
+    assert.deepEqual(Object.keys(told), Object.keys(asked));
+    assert.deepEqual(Object.keys(told.stages[0]), Object.keys(asked.stages[0]));
+});
+
+test('$stats tells who is behind, and in which channel', { hub: { args: ['--shards', '2', '--history-bytes', '256MiB'] }, seconds: 120 },
+    async ({ hub }) => {
+        const watcher = await hub.subscribe('/sse/$stats', { ...local, keepRaw: false });
+        const lags = () => notices(watcher, 'lag');
+        /* Each shard tells of itself, also when there is nothing to tell. */
+        await watcher.when('both shards', () => new Set(lags().map(({ shard }) => shard)).size === 2);
+        assert.ok(lags().every(({ channels }) => channels.length === 0));
+        const reads = await hub.subscribe('/sse/flood', { keepRaw: false });
+        const quiet = await hub.subscribe('/sse/quiet');
+        const stands = await hub.subscribe('/sse?channel=quiet&channel=flood');
+        stands.wire.socket.pause();
+        const data = 'x'.repeat(60000);
+        const slow = await until('a channel that is behind', async () => {
+            await hub.publish('flood', data);
+            return lags().slice(-2).flatMap(({ channels }) => channels).find(({ channel }) => channel === 'flood');
+        }, 60);
+        const { age_ms: age, bytes, subscribers, ...rest } = slow;
+        assert.deepEqual(rest, { channel: 'flood', kind: 'channel', behind: 1, lost: false });
+        assert.ok(bytes >= data.length && subscribers >= 1 && age >= 0);
+        /* Nothing new is published, and it grows older all the same. */
+        await watcher.when('a greater age', () => lags().slice(-2).some(({ age_ms: now, behind }) =>
+            now > age + 1500 && behind === 1));
+        assert.ok(!lags().some(({ channels }) => channels.some(({ channel }) => channel === 'quiet')));
+        await hub.publish('broadcast', 'to all');
+        await watcher.when('the broadcast', () => lags().slice(-2).some(({ channels }) =>
+            channels.some(({ kind }) => kind === 'broadcast')));
+        stands.wire.socket.resume();
+        await watcher.when('nobody behind', () => lags().slice(-2).every(({ behind, age_ms: ms, channels }) =>
+            behind === 0 && ms === 0 && channels.length === 0), 30);
+        assert.ok(reads.events.length > 0 && quiet.events.length > 0);
+    });
 
 test('names of the hub: two channels, for those who may', { hub: { env: { AUTH_TOKEN: 'secret' } } },
     async ({ hub }) => {
@@ -92,8 +138,9 @@ test('names of the hub: two channels, for those who may', { hub: { env: { AUTH_T
         assert.equal(publish.status, 403);
         const watcher = await hub.subscribe('/sse?channel=$stats&channel=$presence',
             { headers: { Authorization: 'Bearer secret' } });
-        await watcher.received(2);
-        assert.deepEqual(new Set(watcher.events.map(({ event }) => event)), new Set(['connect', 'stats']));
+        const told = () => new Set(watcher.events.map(({ event }) => event));
+        await watcher.when('both channels', () => told().size === 4);
+        assert.deepEqual(told(), new Set(['connect', 'stats', 'profile', 'lag']));
     });
 
 test('in protected mode, they are for this machine only', { hub: { listen: ['0.0.0.0:0'] } },

@@ -18,7 +18,7 @@
 extern "C" {
 #endif
 
-enum { SIM_CONNECTIONS_MAX = 768, SIM_LOOPS_MAX = 8 };
+enum { SIM_CONNECTIONS_MAX = 768, SIM_LOOPS_MAX = 64 };
 
 /* When the hub said something. */
 struct sim_stamp {

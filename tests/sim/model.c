@@ -168,8 +168,8 @@ static uint64_t listeners_of(unsigned source)
 {
     const struct channel *channel = source_channel(source);
     uint64_t count = 0;
-    for (unsigned i = 0; channel != NULL && i < world.hub.shard_count; i++) {
-        count += channel->feeds[i] == NULL ? 0 : channel->feeds[i]->member_count;
+    for (unsigned i = 0; channel != NULL && i < channel->feed_count; i++) {
+        count += channel->feeds[i]->member_count;
     }
     return count;
 }
@@ -191,15 +191,12 @@ static void room_look(struct room *room, const struct publication *publications,
     for (unsigned i = 0; i < count; i++) {
         unsigned source = source_of(publications[i].channel);
         const struct channel *channel = source == SOURCE_COUNT ? NULL : source_channel(source);
-        for (unsigned j = 0; channel != NULL && j < world.hub.shard_count; j++) {
+        for (unsigned j = 0; channel != NULL && j < channel->feed_count; j++) {
             const struct feed *feed = channel->feeds[j];
-            const struct queue *queue = &world.hub.shards[j]->queue;
-            if (feed == NULL) {
-                continue;
-            }
+            const struct queue *queue = &world.hub.shards[feed->shard]->queue;
             uint64_t under_way = feed->pushed_bytes - feed->released_bytes;
-            room->needed[j]++;
-            room->full |= queue->pushed - queue->head + room->needed[j] > queue->mask + 1 ||
+            unsigned needed = ++room->needed[feed->shard];
+            room->full |= queue->pushed - queue->head + needed > queue->mask + 1 ||
                           queue->bytes_pushed - queue->bytes_released > options->queue_bytes_max ||
                           (under_way > 0 &&
                            under_way + frame_size(publications[i].frame) > options->feed_bytes_max);

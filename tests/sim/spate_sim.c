@@ -1,7 +1,12 @@
 /*
  * The whole hub in one thread, on a simulated network, against a model.
  *
- *     spate_sim [--seed N] [--seeds N] [--seconds S] [--verbose]
+ *     spate_sim [--seed N] [--seeds N] [--seconds S] [--shards N] [--measure N] [--verbose]
+ *
+ *     --shards N    all worlds have so many; without it, one to four
+ *     --measure N   nothing goes wrong, N clients publish to one channel, everybody has a turn in
+ *                   every round as if there were a CPU for each shard, and at the end it is told
+ *                   what an event has cost: the counts are the same wherever it runs
  *
  * A seed decides everything: what kind of world it is, whose turn it is, what the network does,
  * what is published, what fails. tests/sim/world.h says who checks what.
@@ -23,9 +28,14 @@ enum {
     DRAIN_SECONDS = 2,
     HEARTBEAT_SECONDS = 3,
     VERIFY_EVERY = 4,
+    STEADY_ROUNDS = 200, /* in which everybody connects, before something is measured */
 };
 
 struct world world;
+
+/* What the command line says of all worlds; 0: the seed decides, and nothing is measured. */
+static unsigned shards_wanted;
+static unsigned publishers_measured;
 
 void world_fail(const char *format, ...)
 {
@@ -155,7 +165,7 @@ static void choose_faults(struct world_options *options)
 static void choose_options(struct world_options *options)
 {
     *options = (struct world_options){
-        .shards = 1 + (unsigned)sim_below(SHARDS_MAX),
+        .shards = 1 + (unsigned)sim_below(SHARDS_USUAL),
         .publishers = 1 + (unsigned)sim_below(PUBLISHERS_MAX),
         .subscribers = 1 + (unsigned)sim_below(12),
         .publics = 1 + (unsigned)sim_below(PUBLIC_MAX),
@@ -176,7 +186,27 @@ static void choose_options(struct world_options *options)
         options->messages = 60;
         options->small_budgets = options->resets = options->fickle = true;
     }
+    if (shards_wanted > 0) {
+        options->shards = shards_wanted;
+        options->subscribers = (unsigned)max_u64(options->subscribers, 2 * shards_wanted);
+    }
     options->steps = 40 * options->messages * (1 + options->subscribers / 12) + 2000;
+}
+
+/* A world in which nothing goes wrong: four subscribers on a shard, all of one channel. */
+static void choose_steady_options(struct world_options *options)
+{
+    *options = (struct world_options){
+        .shards = shards_wanted > 0 ? shards_wanted : 1,
+        .publishers = publishers_measured,
+        .publics = 1,
+        .clients = 1,
+        .messages = 200,
+        .data_max = 400,
+        .big_pipes = true,
+        .steady = true,
+    };
+    options->subscribers = 4 * options->shards;
 }
 
 static void limit_history(struct config *config)
@@ -232,7 +262,8 @@ static void limit_budgets(void)
 {
     for (unsigned i = 0; i < world.options.shards; i++) {
         struct fanout_limits *limits = &world.hub.shards[i]->fanout.limits;
-        fanout_set_sends_max(&world.hub.shards[i]->fanout, 1 + (uint32_t)sim_below(6));
+        uint32_t first = 1 + (uint32_t)sim_below(6);
+        fanout_set_sends(&world.hub.shards[i]->fanout, first, first + (uint32_t)sim_below(6));
         limits->visits = 1 + (uint32_t)sim_below(8);
         limits->take = 1 + (uint32_t)sim_below(8);
         limits->batch_frames = 1 + (uint32_t)sim_below(6);
@@ -306,7 +337,11 @@ static void world_begin(uint64_t seed)
     world.problem[0] = '\0';
     sim_net_reset(seed);
     model_reset();
-    choose_options(&world.options);
+    if (publishers_measured > 0) {
+        choose_steady_options(&world.options);
+    } else {
+        choose_options(&world.options);
+    }
     describe_options();
     hub_begin();
     sim_net.accept_faults = world.options.accepts;
@@ -480,10 +515,34 @@ static void world_end(void)
     sim_net_clear();
 }
 
+/* All subscribers are there; then everything is published, and everything arrives. */
+static void run_steadily(void)
+{
+    sim_net.faults = false;
+    world.options.publishers = 0;
+    for (unsigned i = 0; world_is_good() && i < STEADY_ROUNDS; i++) {
+        world_round();
+    }
+    world.options.publishers = publishers_measured;
+    publisher_probe(0);
+    measure_begin();
+    while (world_is_good() && model.message_count < world.options.messages) {
+        world_round();
+    }
+    publisher_probe_end();
+    if (world_is_good()) {
+        settle();
+        measure_end();
+    }
+}
+
 /* What is wrong leaves the hub in the midst of something: the program ends then. */
 static bool world_run(uint64_t seed)
 {
     world_begin(seed);
+    if (world.options.steady) {
+        run_steadily();
+    }
     while (world_is_good() && sim_net.step < world.options.steps) {
         world_step();
     }
@@ -522,9 +581,27 @@ static bool world_run(uint64_t seed)
 
 static const char *program;
 
+static bool option_count(const char *name, const char *wanted, const char *value, unsigned max,
+                         unsigned *ret_count)
+{
+    unsigned long count = strtoul(value, NULL, 10);
+    if (strcmp(name, wanted) != 0 || count < 1 || count > max) {
+        return false;
+    }
+    *ret_count = (unsigned)count;
+    return true;
+}
+
 static void say_how_to_replay(void)
 {
-    printf("replay: %s --seed %llu --verbose\n", program, (unsigned long long)world.seed);
+    printf("replay: %s --seed %llu", program, (unsigned long long)world.seed);
+    if (shards_wanted > 0) {
+        printf(" --shards %u", shards_wanted);
+    }
+    if (publishers_measured > 0) {
+        printf(" --measure %u", publishers_measured);
+    }
+    printf(" --verbose\n");
     fflush(stdout);
 }
 
@@ -542,10 +619,16 @@ int main(int argc, char **argv)
             seed = strtoull(argv[++i], NULL, 10);
         } else if (has_value && strcmp(argv[i], "--seeds") == 0) {
             count = strtoull(argv[++i], NULL, 10);
+        } else if (has_value &&
+                   (option_count(argv[i], "--shards", argv[i + 1], SHARDS_MAX, &shards_wanted) ||
+                    option_count(argv[i], "--measure", argv[i + 1], PUBLISHERS_MAX,
+                                 &publishers_measured))) {
+            i++;
         } else if (has_value && strcmp(argv[i], "--seconds") == 0) {
             end = time(NULL) + (time_t)strtoull(argv[++i], NULL, 10);
         } else {
-            fprintf(stderr, "usage: spate_sim [--seed N] [--seeds N] [--seconds S] [--verbose]\n");
+            fprintf(stderr, "usage: spate_sim [--seed N] [--seeds N] [--seconds S] [--shards N] "
+                            "[--measure N] [--verbose]\n");
             return 2;
         }
     }
@@ -566,6 +649,9 @@ int main(int argc, char **argv)
                    (unsigned long long)seed);
             fflush(stdout);
         }
+    }
+    if (publishers_measured > 0) {
+        measure_tell();
     }
     printf("seeds to %llu\n%llu passed, 0 failed\n", (unsigned long long)seed - 1,
            (unsigned long long)(seed - first));

@@ -217,7 +217,8 @@ static void stream_begin(struct stream *stream)
 {
     static const size_t capacities[] = {100, 300, 1000, 4000, 20000, 300000};
     unsigned loop = (unsigned)sim_below(world.options.shards);
-    size_t capacity = capacities[sim_below(world.options.big_pipes ? 6 : 4)];
+    size_t capacity = world.options.steady ? capacities[5]
+                                           : capacities[sim_below(world.options.big_pipes ? 6 : 4)];
     stream->connection = sim_connect(loop, capacity);
     if (stream->connection == NULL) {
         return;

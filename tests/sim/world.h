@@ -7,6 +7,7 @@
  *   publisher.c   clients that publish, ask and delete
  *   subscriber.c  clients with a stream: they know what they must see, and what must be told
  *   verify.c      looks into the hub itself: what must hold between any two turns
+ *   measure.c     counts what the core does for an event
  *
  * Each of them reports the first thing that is wrong by world_fail.
  */
@@ -23,7 +24,8 @@ enum {
     CLIENTS_MAX = 4,
     SOURCE_BROADCAST = PUBLIC_MAX + CLIENTS_MAX,
     SOURCE_COUNT,
-    SHARDS_MAX = 4,
+    SHARDS_USUAL = 4, /* at most, unless --shards says otherwise */
+    SHARDS_MAX = 64,
     PUBLISHERS_MAX = 6,
     SUBSCRIBERS_MAX = 400,
 };
@@ -54,6 +56,7 @@ struct world_options {
     bool stalls;      /* of a shard, while time goes on */
     bool fickle;      /* clients that vanish all the time */
     bool early_drain; /* the hub is told to stop in the midst of it */
+    bool steady;      /* nothing goes wrong, and everybody has a turn in every round */
 };
 
 enum world_phase { PHASE_RUN, PHASE_SETTLE, PHASE_DRAIN };
@@ -103,6 +106,14 @@ void verify_hub(void);
 void verify_sleepers(void);
 /* Nobody is connected any more, and everything has been delivered. */
 void verify_empty(void);
+
+/* ---- Counting ---- */
+
+/* What this world does between the two is counted. */
+void measure_begin(void);
+void measure_end(void);
+/* One line of JSON about all that was counted. */
+void measure_tell(void);
 
 /* ---- Publishers ---- */
 

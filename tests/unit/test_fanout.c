@@ -149,8 +149,9 @@ static void run_world(const struct setup *setup, unsigned round)
     for (unsigned i = 0; i < setup->shard_count; i++) {
         if (one_in(&world->random, 2)) {
             /* Passes that take several turns. */
-            fanout_set_sends_max(&world->shards[i].fanout,
-                                 1 + (uint32_t)random_below(&world->random, 4));
+            uint32_t first = 1 + (uint32_t)random_below(&world->random, 4);
+            fanout_set_sends(&world->shards[i].fanout, first,
+                             first + (uint32_t)random_below(&world->random, 8));
         }
     }
     for (unsigned step = 0; step < setup->step_count; step++) {
@@ -373,6 +374,25 @@ static void test_a_pass_over_several_turns_leaves_nobody_out(void **state)
     publish_news(world, 0, 64);
     world_settle(world);
     assert_int_equal(shard->fanout.stats.deliveries, 3 * (2 * FANOUT_SENDS_MAX + 500));
+    audience_free(world);
+}
+
+/* Turns grow while nothing comes in, and are small again when something does. */
+static void test_turns_grow_while_no_event_comes(void **state)
+{
+    (void)state;
+    struct world *world = audience_new(100, &no_history);
+    struct shard *shard = world->shards;
+    fanout_set_sends(&shard->fanout, 2, 11);
+    static const unsigned expected[] = {2, 4, 8, 11, 11};
+    for (unsigned event = 0; event < 2; event++) {
+        publish_news(world, 0, 64);
+        for (unsigned i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
+            shard_turn(world, shard);
+            assert_int_equal(shard->send_count, expected[i]);
+        }
+    }
+    world_settle(world);
     audience_free(world);
 }
 
@@ -769,6 +789,7 @@ int main(void)
         cmocka_unit_test(test_pending_events_go_out_in_one_send),
         cmocka_unit_test(test_a_pass_is_budgeted),
         cmocka_unit_test(test_a_pass_over_several_turns_leaves_nobody_out),
+        cmocka_unit_test(test_turns_grow_while_no_event_comes),
         cmocka_unit_test(test_the_window_waits_for_those_behind),
         cmocka_unit_test(test_catching_up_ends),
         cmocka_unit_test(test_a_stalled_one_is_let_go_by_age),

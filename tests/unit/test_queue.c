@@ -53,6 +53,30 @@ static void assert_entry(const struct queue_entry *entry, uint64_t sequence)
     assert_int_equal(entry->sequence, sequence);
 }
 
+/* The producer asks for each event, and takes the line from the consumer only when it must. */
+static void test_bytes_are_read_only_when_the_copy_does_not_suffice(void **state)
+{
+    (void)state;
+    struct queue queue;
+    struct queue_entry entry = entry_of(1);
+    assert_int_equal(queue_init(&queue, 8), 0);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_true(queue_is_within(&queue, 200));
+        queue_push(&queue, &entry, 100);
+        queue_publish(&queue);
+        assert_true(queue_pop(&queue, &entry));
+        queue_release(&queue);
+    }
+    /* 300 were pushed, and without looking all of them might still be there. */
+    assert_int_equal(queue.bytes_released_seen, 0);
+    assert_true(queue_is_within(&queue, 200));
+    assert_int_equal(queue.bytes_released_seen, 300);
+    queue_push(&queue, &entry, 201);
+    assert_false(queue_is_within(&queue, 200));
+    assert_int_equal(queue_bytes(&queue), 201);
+    queue_fini(&queue);
+}
+
 static uint64_t bytes_of(uint64_t sequence)
 {
     return sequence % 1009 + 1;
@@ -388,6 +412,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_push_is_invisible_until_published),
+        cmocka_unit_test(test_bytes_are_read_only_when_the_copy_does_not_suffice),
         cmocka_unit_test(test_room_and_bytes_come_back_with_release),
         cmocka_unit_test(test_a_queue_that_is_emptied_begins_anew),
         cmocka_unit_test(test_no_memory_is_an_answer),

@@ -11,9 +11,8 @@
 #include <unistd.h>
 
 #include "tools/load/message.h"
-#include "tools/load/progress.h"
 #include "tools/load/publisher.h"
-#include "tools/load/result.h"
+#include "tools/load/steps.h"
 #include "tools/load/worker.h"
 
 enum { LOOK_EVERY_NS = 20000000, FINISH_NS = 10000000 };
@@ -26,18 +25,7 @@ static void on_signal(int number)
     stop_asked = 1;
 }
 
-/* The run as its first process sees it. */
-struct run {
-    const struct options *options;
-    struct scoreboard *board;
-    struct result *result;
-    struct progress progress;
-    uint64_t begin_ns;
-    double sampled_s;
-    bool is_broken; /* one of the processes has ended before its time */
-};
-
-static double run_seconds(const struct run *run)
+double run_seconds(const struct run *run)
 {
     return (double)(load_now_ns() - run->begin_ns) / 1e9;
 }
@@ -139,8 +127,7 @@ static void run_kill(struct run *run)
 
 /* --- Phases ----------------------------------------------------------------------------------- */
 
-/* A moment's wait, in which whatever is due every moment is done. False: it is time to stop. */
-static bool run_look(struct run *run, const char *phase, double done)
+bool run_look(struct run *run, const char *phase, double done)
 {
     const struct timespec pause = {0, LOOK_EVERY_NS};
     (void)nanosleep(&pause, NULL);
@@ -165,20 +152,20 @@ static bool run_connect(struct run *run)
     }
     for (;;) {
         const double passed_s = run_seconds(run) - begin_s;
-        result_sum(run->result);
-        const struct worker_score *all = &run->result->all;
-        run->result->opened = all->open;
+        struct score_counts counts;
+        scoreboard_count(run->board, &counts);
+        run->result->opened = counts.open;
         run->result->connect_s = passed_s;
-        if (all->open >= options->subscriber_count) {
+        if (counts.open >= options->subscriber_count) {
             return true;
         }
         /* A server that is not there need not be waited for. */
-        const bool is_hopeless =
-            all->connects == 0 && passed_s > 2 && all->connect_failures > options->subscriber_count;
+        const bool is_hopeless = counts.connects == 0 && passed_s > 2 &&
+                                 counts.connect_failures > options->subscriber_count;
         if (passed_s > timeout_s || is_hopeless) {
-            return all->open > 0;
+            return counts.open > 0;
         }
-        if (!run_look(run, "connecting", (double)all->open / options->subscriber_count)) {
+        if (!run_look(run, "connecting", (double)counts.open / options->subscriber_count)) {
             return false;
         }
     }
@@ -191,8 +178,8 @@ static void call_storms(struct run *run, double passed_s)
     if (options->storm_percent > 0 &&
         passed_s >= options->storm_every_s * (board->storm_count + 1) &&
         passed_s < options->duration_s) {
-        /* Release: pairs with the acquire of the workers. */
-        __atomic_store_n(&board->storm_count, board->storm_count + 1, __ATOMIC_RELEASE);
+        board->storm_count++;
+        scoreboard_give_order(board, LOAD_ORDER_STORM, 0);
     }
 }
 
@@ -232,6 +219,9 @@ static uint64_t expected_deliveries(const struct run *run)
     const struct options *options = run->options;
     const struct scoreboard *board = run->board;
     uint64_t expected = 0;
+    if (options->steps_path != NULL) {
+        return run->steps_expected;
+    }
     for (uint32_t channel = 0; channel < options->channel_count; channel++) {
         uint64_t published = 0;
         for (uint32_t slot = 0; slot < board->slot_count; slot++) {
@@ -253,10 +243,10 @@ static void run_drain(struct run *run)
     const double limit_s = stop_asked ? fmin(run->options->drain_s, 1) : run->options->drain_s;
     scoreboard_set_phase(run->board, LOAD_DRAIN);
     for (;;) {
-        result_sum(run->result);
-        const struct worker_score *all = &run->result->all;
+        struct score_counts counts;
+        scoreboard_count(run->board, &counts);
         const uint64_t expected = expected_deliveries(run);
-        const uint64_t known = all->deliveries + all->lost + all->announced + all->unresumed;
+        const uint64_t known = counts.deliveries + counts.missing;
         if (known >= expected || run_seconds(run) - begin_s > limit_s || run->is_broken) {
             run->result->expected = expected;
             return;
@@ -295,7 +285,9 @@ static void run_all(struct run *run)
     }
     const bool goes_on = !run->is_broken && run_connect(run);
     run_measure(run, &result->connected);
-    if (goes_on) {
+    if (goes_on && run->options->steps_path != NULL) {
+        steps_run(run);
+    } else if (goes_on) {
         run_publish(run);
     }
     const uint64_t published_ns = load_now_ns();
@@ -364,7 +356,7 @@ static bool write_results(const struct result *result)
     bool ok = true;
     /* The table makes way for a result that wants standard output for itself. */
     const bool is_taken = is_stdout(options->json_path) || is_stdout(options->html_path) ||
-                          is_stdout(options->svg_path);
+                          is_stdout(options->svg_path) || options->steps_path != NULL;
     report_table(result, is_taken ? stderr : stdout);
     if (options->json_path != NULL) {
         FILE *file = open_output(options->json_path);
@@ -432,6 +424,9 @@ int main(int argc, char **argv)
     const bool is_written = write_results(&result);
     const bool has_faults = result_has_faults(&result);
     scoreboard_free(board);
+    if (run.steps_are_wrong) {
+        return LOAD_USAGE;
+    }
     if (run.is_broken) {
         fprintf(stderr, "spate-load: one of its processes ended too early\n");
         return LOAD_FAULTS;
@@ -442,5 +437,5 @@ int main(int argc, char **argv)
                 result.all.problem[0] != '\0' ? result.all.problem : "no answer");
         return LOAD_UNREACHABLE;
     }
-    return has_faults || !is_written ? LOAD_FAULTS : LOAD_OK;
+    return has_faults || run.steps_failed || !is_written ? LOAD_FAULTS : LOAD_OK;
 }

@@ -41,7 +41,11 @@ static const char help[] =
     "  --connect-timeout S   for all connections; 60\n"
     "  --drain S             waiting for what is under way at the end; 10\n"
     "  --storm PERCENT       cut that many at a time    --storm-every S   3\n"
-    "  --slow PERCENT        of the subscribers         --slow-bytes N    a second; 1000\n\n"
+    "  --slow PERCENT        of the subscribers         --slow-bytes N    a second; 1000\n"
+    "  --steps FILE          instead of a duration: what happens, line by line. publish [COUNT\n"
+    "                        [EVERY_S]], hold SECONDS, cut COUNT, return [COUNT], vanish; each\n"
+    "                        ends with a line of JSON on standard output\n"
+    "  --vanishing PERCENT   of the subscribers: not counted on after the step `vanish`\n\n"
     "the server\n"
     "  --preset NAME         spate (the default), nchan, mercure, pushpin, centrifugo\n"
     "  --publish URL         where to publish: a path, or http://HOST:PORT/PATH\n"
@@ -57,6 +61,7 @@ static const char help[] =
     "  --io KIND             auto, io_uring or epoll\n"
     "  --source ADDR[+N]     N local addresses to connect from, the first of them ADDR; for a\n"
     "                        loopback server as many of 127.16.0.0/12 as are needed\n"
+    "  --vanishing-source ADDR[+N]  those of --vanishing\n"
     "  --pid PID[,PID]       the server's processes: their CPU time and memory are measured\n\n"
     "results\n"
     "  --json FILE, --html FILE, --svg FILE    `-` is standard output\n"
@@ -82,6 +87,9 @@ enum option_code {
     OPTION_STORM_EVERY,
     OPTION_SLOW,
     OPTION_SLOW_BYTES,
+    OPTION_STEPS,
+    OPTION_VANISHING,
+    OPTION_VANISHING_SOURCE,
     OPTION_PRESET,
     OPTION_URL,
     OPTION_PUBLISH,
@@ -121,6 +129,9 @@ static const struct option long_options[] = {
     {"storm-every", required_argument, NULL, OPTION_STORM_EVERY},
     {"slow", required_argument, NULL, OPTION_SLOW},
     {"slow-bytes", required_argument, NULL, OPTION_SLOW_BYTES},
+    {"steps", required_argument, NULL, OPTION_STEPS},
+    {"vanishing", required_argument, NULL, OPTION_VANISHING},
+    {"vanishing-source", required_argument, NULL, OPTION_VANISHING_SOURCE},
     {"preset", required_argument, NULL, OPTION_PRESET},
     {"url", required_argument, NULL, OPTION_URL},
     {"publish", required_argument, NULL, OPTION_PUBLISH},
@@ -221,7 +232,7 @@ static bool parse_pids(const char *text, struct options *options)
     return options->pid_count > 0;
 }
 
-static bool parse_source(const char *text, struct options *options)
+static bool parse_source(const char *text, struct source *source)
 {
     char address[64];
     const size_t len = strcspn(text, "+");
@@ -231,15 +242,15 @@ static bool parse_source(const char *text, struct options *options)
     }
     memcpy(address, text, len);
     address[len] = '\0';
-    options->source_count = 1;
-    if (text[len] == '+' && !parse_u32(text + len + 1, 1, 1 << 20, &options->source_count)) {
+    source->count = 1;
+    if (text[len] == '+' && !parse_u32(text + len + 1, 1, 1 << 20, &source->count)) {
         return false;
     }
     if (inet_pton(AF_INET, address, &first) != 1) {
         return false;
     }
-    options->source_first = ntohl(first.s_addr);
-    return options->source_first != 0;
+    source->first = ntohl(first.s_addr);
+    return source->first != 0;
 }
 
 static bool parse_io(const char *text, enum io_kind *ret_kind)
@@ -299,6 +310,13 @@ static bool take_load_option(struct options *options, struct given *given, int c
         return parse_number(optarg, 0, 100, &given->slow);
     case OPTION_SLOW_BYTES:
         return parse_u32(optarg, 1, 1000000000, &options->slow_bytes);
+    case OPTION_STEPS:
+        options->steps_path = optarg;
+        return true;
+    case OPTION_VANISHING:
+        return parse_number(optarg, 0, 100, &options->vanishing_percent);
+    case OPTION_VANISHING_SOURCE:
+        return parse_source(optarg, &options->vanishing_source);
     default:
         return false;
     }
@@ -340,7 +358,7 @@ static bool take_option(struct options *options, struct given *given, int code)
     case OPTION_IO:
         return parse_io(optarg, &options->io_kind);
     case OPTION_SOURCE:
-        return parse_source(optarg, options);
+        return parse_source(optarg, &options->source);
     case OPTION_PID:
         return parse_pids(optarg, options);
     case OPTION_JSON:
@@ -404,13 +422,13 @@ enum { SUBSCRIBERS_PER_SOURCE = 4000 };
 static void apply_sources(struct options *options)
 {
     const struct sockaddr_storage *storage = &options->target.subscribe_at.address;
-    if (options->source_count > 0 || storage->ss_family != AF_INET) {
+    if (options->source.count > 0 || storage->ss_family != AF_INET) {
         return;
     }
     const struct sockaddr_in *address = (const struct sockaddr_in *)storage;
     if (ntohl(address->sin_addr.s_addr) >> 24 == 127) {
-        options->source_first = 0x7f100001;
-        options->source_count = options->subscriber_count / SUBSCRIBERS_PER_SOURCE + 1;
+        options->source.first = 0x7f100001;
+        options->source.count = options->subscriber_count / SUBSCRIBERS_PER_SOURCE + 1;
     }
 }
 
@@ -518,6 +536,15 @@ static int options_finish(struct options *options, struct given *given)
     }
     if (!apply_scenario(options, given)) {
         return wrong_usage("no such scenario", options->scenario);
+    }
+    if (options->steps_path != NULL) {
+        if (given->rate >= 0 || given->window >= 0 || given->publishers > 1 ||
+            options->channel_count > 1 || options->storm_percent > 0) {
+            return wrong_usage("--steps say what is published: one channel, one publisher, no "
+                               "--rate, --window or --storm",
+                               NULL);
+        }
+        options->publisher_count = 1;
     }
     int code = apply_target(options, given);
     if (code >= 0) {

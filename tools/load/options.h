@@ -21,6 +21,12 @@ enum load_exit { LOAD_OK = 0, LOAD_FAULTS = 1, LOAD_USAGE = 2, LOAD_UNREACHABLE 
 
 enum { OPTIONS_PID_COUNT_MAX = 32, OPTIONS_WORKER_COUNT_MAX = 256 };
 
+/* Addresses to connect from. */
+struct source {
+    uint32_t first; /* IPv4, host order */
+    uint32_t count; /* 0: the kernel's choice */
+};
+
 struct options {
     struct target target;
     const char *scenario;
@@ -41,8 +47,10 @@ struct options {
     uint32_t worker_count;
     uint32_t subscribers_per_worker_max;
     enum io_kind io_kind;
-    uint32_t source_first; /* IPv4, host order; 0: the kernel's choice */
-    uint32_t source_count;
+    struct source source;
+    struct source vanishing_source; /* of those that vanish; like the others if there is none */
+    double vanishing_percent;
+    const char *steps_path; /* NULL: no steps; see steps.h */
     int pids[OPTIONS_PID_COUNT_MAX];
     unsigned pid_count;
     const char *json_path;

@@ -216,6 +216,15 @@ static void on_received(void *owner, struct io_stream *stream, const char *bytes
 static uint64_t next_due_ns(const struct publisher *publisher, const struct connection *connection)
 {
     const struct options *options = publisher->options;
+    const struct scoreboard *board = publisher->board;
+    if (options->steps_path != NULL) {
+        /* Acquire: pairs with the release of the step; when they are due is set before. */
+        const uint64_t goal = __atomic_load_n(&board->goal, __ATOMIC_ACQUIRE);
+        return connection->number >= goal
+                   ? UINT64_MAX
+                   : board->goal_begin_ns +
+                         (connection->number - board->goal_begin_number) * board->goal_every_ns;
+    }
     if (options->window > 0) {
         const uint64_t on_their_way =
             publisher->score->sent - publisher->completed - publisher->written_off;
@@ -223,7 +232,7 @@ static uint64_t next_due_ns(const struct publisher *publisher, const struct conn
     }
     const uint64_t index =
         connection->number * publisher->count + (uint64_t)(connection - publisher->connections);
-    return publisher->board->start_ns + (uint64_t)((double)index * 1e9 / options->rate);
+    return board->start_ns + (uint64_t)((double)index * 1e9 / options->rate);
 }
 
 static void connection_publish(struct publisher *publisher, struct connection *connection,
@@ -432,8 +441,9 @@ static int publish_until_stop(struct publisher *publisher)
         bool is_waiting;
         const uint64_t next_ns = publish_due(publisher, &is_waiting);
         const uint64_t now_ns = load_now_ns();
+        const bool is_over = publisher->options->steps_path == NULL && next_ns == UINT64_MAX;
         /* The report ends the phase, at the latest, and by a signal at any time. */
-        if (scoreboard_phase(board) != LOAD_PUBLISH || (next_ns == UINT64_MAX && !is_waiting) ||
+        if (scoreboard_phase(board) != LOAD_PUBLISH || (is_over && !is_waiting) ||
             (now_ns > board->stop_ns + CATCH_UP_NS && !is_waiting)) {
             break;
         }

@@ -190,6 +190,12 @@ void worker_received(void *owner, struct io_stream *stream, const char *bytes, s
 {
     struct worker *worker = owner;
     struct subscriber *subscriber = container_of(stream, struct subscriber, stream);
+    if (unlikely(subscriber->state == SUBSCRIBER_VANISHED)) {
+        if (len <= 0) {
+            io_close(worker->io, stream);
+        }
+        return;
+    }
     if (len <= 0) {
         worker_drop(worker, subscriber,
                     len == 0 ? "the server closed the connection" : strerror((int)-len));
@@ -230,6 +236,9 @@ void worker_sum_up(struct worker *worker)
     struct worker_score *score = worker->score;
     for (uint32_t i = 0; i < worker->count; i++) {
         struct subscriber *subscriber = &worker->subscribers[i];
+        if (subscriber->state == SUBSCRIBER_VANISHED) {
+            continue;
+        }
         if (subscriber->state != SUBSCRIBER_OPEN) {
             score_add(&score->not_open, 1);
         }

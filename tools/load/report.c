@@ -56,6 +56,8 @@ static void table_head(const struct result *result, FILE *file)
             options->target.subscribe_path);
     if (options->publisher_count == 0) {
         fprintf(file, "  nothing was published");
+    } else if (options->steps_path != NULL) {
+        fprintf(file, "  in steps");
     } else if (options->window > 0) {
         fprintf(file, "  closed loop, %u messages on their way", options->window);
     } else {
@@ -63,7 +65,7 @@ static void table_head(const struct result *result, FILE *file)
     }
     fprintf(file, ", %u bytes, %u publisher%s, %g s\n", options->message_len,
             options->publisher_count, options->publisher_count == 1 ? "" : "s",
-            options->duration_s);
+            options->steps_path != NULL ? result->publish_s : options->duration_s);
 }
 
 static void table_counts(const struct result *result, FILE *file)
@@ -275,6 +277,7 @@ static json_t *json_checks(const struct result *result)
     set_count(object, "announced", all->announced);
     set_count(object, "unacknowledged", all->uncertain);
     set_count(object, "unresumed", all->unresumed);
+    set_count(object, "vanished", all->vanished);
     set_count(object, "not_connected", all->not_open);
     (void)json_object_set_new(object, "ok", json_boolean(!result_has_faults(result)));
     return object;
@@ -366,6 +369,13 @@ static json_t *json_samples(const struct result *result)
         set_count(object, "deliveries", sample->deliveries);
         set_real(object, "p50_ms", ms(sample->p50_ns));
         set_real(object, "p99_ms", ms(sample->p99_ns));
+        set_real(object, "machine_busy_seconds", (double)sample->usage.busy_ns / 1e9);
+        set_count(object, "machine_kernel_bytes", sample->usage.kernel_bytes);
+        if (result->options->pid_count > 0) {
+            set_real(object, "server_user_seconds", (double)sample->usage.user_ns / 1e9);
+            set_real(object, "server_kernel_seconds", (double)sample->usage.system_ns / 1e9);
+            set_count(object, "server_resident_bytes", sample->usage.resident_bytes);
+        }
         (void)json_array_append_new(array, object);
     }
     return array;

@@ -9,6 +9,7 @@ static void add_score(struct worker_score *all, const struct worker_score *score
     all->connect_failures += score_get(&score->connect_failures);
     all->cut += score_get(&score->cut);
     all->storm_cuts += score_get(&score->storm_cuts);
+    all->vanished += score_get(&score->vanished);
     all->not_open += score_get(&score->not_open);
     all->deliveries += score_get(&score->deliveries);
     all->deliveries_fast += score_get(&score->deliveries_fast);
@@ -46,6 +47,16 @@ void result_sum(struct result *result)
     }
 }
 
+void result_histogram_since(const struct histogram *now, const struct histogram *before,
+                            struct histogram *ret_recent)
+{
+    *ret_recent = *now;
+    ret_recent->max = UINT64_MAX;
+    for (unsigned i = 0; i < HISTOGRAM_BUCKET_COUNT; i++) {
+        ret_recent->buckets[i] -= before->buckets[i];
+    }
+}
+
 void result_sample(struct result *result, double at_s)
 {
     static struct histogram recent;
@@ -58,11 +69,7 @@ void result_sample(struct result *result, double at_s)
     }
     result_sum(result);
     const struct worker_score *all = &result->all;
-    recent = all->latency;
-    recent.max = UINT64_MAX;
-    for (unsigned i = 0; i < HISTOGRAM_BUCKET_COUNT; i++) {
-        recent.buckets[i] -= result->previous_latency.buckets[i];
-    }
+    result_histogram_since(&all->latency, &result->previous_latency, &recent);
     result->previous_latency = all->latency;
     struct sample *sample = &result->samples[result->sample_count++];
     *sample = (struct sample){

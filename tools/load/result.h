@@ -57,6 +57,9 @@ struct result {
 
 /* Sums up the scores as they are now. */
 void result_sum(struct result *result);
+/* What a histogram has got since it was as before. Its greatest value is known to a bucket. */
+void result_histogram_since(const struct histogram *now, const struct histogram *before,
+                            struct histogram *ret_recent);
 /* Adds a sample; when there are too many, every other one goes. */
 void result_sample(struct result *result, double at_s);
 /* Finds what has to be said about the run. */

@@ -28,6 +28,42 @@ void scoreboard_free(struct scoreboard *board)
     CHECK(munmap(board, board->size) == 0);
 }
 
+void scoreboard_count(const struct scoreboard *board, struct score_counts *ret_counts)
+{
+    *ret_counts = (struct score_counts){0};
+    for (unsigned i = 0; i < board->worker_count; i++) {
+        const struct worker_score *score = &board->workers[i];
+        ret_counts->open += score_get(&score->open);
+        ret_counts->connects += score_get(&score->connects);
+        ret_counts->connect_failures += score_get(&score->connect_failures);
+        ret_counts->storm_cuts += score_get(&score->storm_cuts);
+        ret_counts->vanished += score_get(&score->vanished);
+        ret_counts->deliveries += score_get(&score->deliveries);
+        ret_counts->missing +=
+            score_get(&score->lost) + score_get(&score->announced) + score_get(&score->unresumed);
+    }
+}
+
+void scoreboard_give_order(struct scoreboard *board, enum load_order order, uint32_t count)
+{
+    board->order = order;
+    board->order_count = count;
+    /* Release: pairs with the acquire of the workers. */
+    __atomic_store_n(&board->order_number, board->order_number + 1, __ATOMIC_RELEASE);
+}
+
+bool scoreboard_order_is_done(const struct scoreboard *board)
+{
+    for (unsigned i = 0; i < board->worker_count; i++) {
+        /* Acquire: pairs with the worker's release; its counts are those after the order. */
+        if (__atomic_load_n(&board->workers[i].orders_done, __ATOMIC_ACQUIRE) !=
+            board->order_number) {
+            return false;
+        }
+    }
+    return true;
+}
+
 uint64_t scoreboard_uncertain(const struct scoreboard *board, const struct score_uncertain *first,
                               uint64_t end)
 {

@@ -22,6 +22,14 @@ enum load_phase {
     LOAD_DONE,    /* everybody sums up and ends */
 };
 
+/* What all workers are told to do, one order after the other; see tools/load/steps.h. */
+enum load_order {
+    LOAD_ORDER_STORM,  /* options.storm_percent of them are cut, and come back at once */
+    LOAD_ORDER_CUT,    /* order_count of them are cut, and stay away */
+    LOAD_ORDER_RETURN, /* those come back */
+    LOAD_ORDER_VANISH, /* nobody counts on those of --vanishing any more */
+};
+
 enum { SCORE_PROBLEM_LEN = 160, SCORE_UNCERTAIN_COUNT_MAX = 65536 };
 
 /* What a process cost, as getrusage(2) tells. */
@@ -43,7 +51,9 @@ struct worker_score {
     uint64_t connect_failures; /* attempts that did not get so far */
     uint64_t cut;              /* closed by the server */
     uint64_t storm_cuts;       /* closed by us, to come back */
+    uint64_t vanished;         /* not counted on any more */
     uint64_t not_open;         /* at the end */
+    uint64_t orders_done;      /* release: what an order has changed is counted */
 
     uint64_t deliveries;
     uint64_t deliveries_fast; /* of them, proven by comparing */
@@ -93,10 +103,18 @@ struct score_uncertain {
 struct scoreboard {
     uint32_t phase; /* enum load_phase; release by the one that reports */
     uint32_t run;
-    uint64_t start_ns; /* ordered by phase */
-    uint64_t stop_ns;  /* no message is due from here on */
-    uint64_t storm_at_ns;
-    uint32_t storm_count; /* how many storms have been called; release */
+    uint64_t start_ns;    /* ordered by phase */
+    uint64_t stop_ns;     /* no message is due from here on */
+    uint32_t storm_count; /* how many storms have been called */
+    uint32_t order;       /* enum load_order; both ordered by order_number */
+    uint32_t order_count;
+    uint64_t order_number; /* how many orders have been given; release */
+
+    /* With --steps: the publisher's messages up to this number, one every so often. */
+    uint64_t goal; /* release; the others are ordered by it */
+    uint64_t goal_begin_ns;
+    uint64_t goal_begin_number;
+    uint64_t goal_every_ns;
 
     size_t size;
     unsigned worker_count;
@@ -108,6 +126,22 @@ struct scoreboard {
     uint32_t uncertain_count; /* release: after the entry */
     struct score_uncertain uncertain[SCORE_UNCERTAIN_COUNT_MAX];
 };
+
+/* Sums over the workers that can be had often: without the histograms. */
+struct score_counts {
+    uint64_t open;
+    uint64_t connects;
+    uint64_t connect_failures;
+    uint64_t storm_cuts;
+    uint64_t vanished;
+    uint64_t deliveries;
+    uint64_t missing; /* for whatever reason */
+};
+
+void scoreboard_count(const struct scoreboard *board, struct score_counts *ret_counts);
+/* Gives an order to all workers, and tells whether all have carried out the last one. */
+void scoreboard_give_order(struct scoreboard *board, enum load_order order, uint32_t count);
+bool scoreboard_order_is_done(const struct scoreboard *board);
 
 /* NULL without memory. */
 struct scoreboard *scoreboard_new(unsigned worker_count, uint64_t sequence_count);

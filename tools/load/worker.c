@@ -24,14 +24,20 @@ enum {
 
 /* --- Connecting ------------------------------------------------------------------------------- */
 
-static int connect_from(const struct worker *worker, int fd, uint32_t number)
+static int connect_from(const struct worker *worker, int fd, const struct subscriber *subscriber)
 {
     const struct options *options = worker->options;
-    if (options->source_count > 0) {
+    uint64_t number = worker->first + (uint64_t)(subscriber - worker->subscribers);
+    const struct source *from = &options->source;
+    if (subscriber->is_vanishing && options->vanishing_source.count > 0) {
+        from = &options->vanishing_source;
+        number = (uint64_t)((double)number * options->vanishing_percent / 100);
+    }
+    if (from->count > 0) {
         const int on = 1;
         struct sockaddr_in source = {
             .sin_family = AF_INET,
-            .sin_addr.s_addr = htonl(options->source_first + number % options->source_count),
+            .sin_addr.s_addr = htonl(from->first + (uint32_t)(number % from->count)),
         };
         (void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
         if (bind(fd, (const struct sockaddr *)&source, sizeof source) < 0) {
@@ -58,8 +64,7 @@ static int connect_new(const struct worker *worker, const struct subscriber *sub
         const int size = SLOW_RECEIVE_BUFFER;
         (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
     }
-    const uint32_t number = worker->first + (uint32_t)(subscriber - worker->subscribers);
-    int r = connect_from(worker, fd, number);
+    int r = connect_from(worker, fd, subscriber);
     if (r < 0) {
         (void)close(fd);
         return r;
@@ -230,14 +235,18 @@ static void on_closed(void *owner, struct io_stream *stream)
 {
     struct worker *worker = owner;
     struct subscriber *subscriber = container_of(stream, struct subscriber, stream);
-    CHECK(subscriber->state == SUBSCRIBER_CLOSING);
     event_reader_reset(&subscriber->reader);
+    if (subscriber->state == SUBSCRIBER_VANISHED) {
+        return;
+    }
+    CHECK(subscriber->state == SUBSCRIBER_CLOSING);
     subscriber->position = worker_ring(worker, subscriber)->head;
     if (subscriber->is_stormed) {
         subscriber->is_stormed = false;
         subscriber->state = SUBSCRIBER_IDLE;
         wheel_remove(&worker->wheel, &subscriber->timer);
-        list_append(&worker->connect_queue, &subscriber->queue_link);
+        list_append(worker->keeps_away ? &worker->away : &worker->connect_queue,
+                    &subscriber->queue_link);
     } else {
         connect_later(worker, subscriber, worker->retry_ms);
     }
@@ -283,34 +292,6 @@ static void serve_timers(struct worker *worker)
             list_append(&worker->connect_queue, &subscriber->queue_link);
         }
     }
-}
-
-/* --- Storms ----------------------------------------------------------------------------------- */
-
-static void serve_storm(struct worker *worker)
-{
-    /* Pairs with the release of whoever calls the storm. */
-    const uint32_t storms = __atomic_load_n(&worker->board->storm_count, __ATOMIC_ACQUIRE);
-    if (storms == worker->storms_seen) {
-        return;
-    }
-    worker->storms_seen = storms;
-    const uint64_t now_ns = load_now_ns();
-    const uint64_t bound = (uint64_t)(worker->options->storm_percent * 10000);
-    for (uint32_t i = 0; i < worker->count; i++) {
-        struct subscriber *subscriber = &worker->subscribers[i];
-        if (subscriber->state != SUBSCRIBER_OPEN ||
-            random_below(&worker->random, 1000000) >= bound) {
-            continue;
-        }
-        score_add(&worker->score->open, UINT64_MAX);
-        score_add(&worker->score->storm_cuts, 1);
-        subscriber->state = SUBSCRIBER_CLOSING;
-        subscriber->is_stormed = true;
-        subscriber->cut_ns = now_ns;
-        io_close(worker->io, &subscriber->stream);
-    }
-    worker->in_flight_since_ns = now_ns;
 }
 
 /* --- The loop --------------------------------------------------------------------------------- */
@@ -365,7 +346,7 @@ static int worker_loop(struct worker *worker)
     uint64_t noticed_ms = 0;
     while (worker->phase != LOAD_DONE) {
         connect_some(worker);
-        serve_storm(worker);
+        worker_serve_orders(worker);
         serve_timers(worker);
         const bool is_connecting = !list_is_empty(&worker->connect_queue);
         int r = io_turn(worker->io, is_connecting ? 1 : TURN_MS);
@@ -393,6 +374,13 @@ static uint32_t ring_size(const struct worker *worker)
     return size;
 }
 
+/* Spread evenly: of the first n, as many as the percentage wants. */
+static bool is_one_of(uint64_t number, double percent)
+{
+    const uint64_t share = (uint64_t)(percent * 10000);
+    return (number + 1) * share / 1000000 != number * share / 1000000;
+}
+
 static int worker_memory(struct worker *worker)
 {
     const struct options *options = worker->options;
@@ -413,12 +401,11 @@ static int worker_memory(struct worker *worker)
             return r;
         }
     }
-    const uint64_t slow = (uint64_t)(options->slow_percent * 10000);
     for (uint32_t i = 0; i < worker->count; i++) {
         struct subscriber *subscriber = &worker->subscribers[i];
-        /* Spread evenly: as many of the first n as the percentage wants. */
         const uint64_t number = worker->first + i;
-        subscriber->is_slow = (number + 1) * slow / 1000000 != number * slow / 1000000;
+        subscriber->is_slow = is_one_of(number, options->slow_percent);
+        subscriber->is_vanishing = is_one_of(number, options->vanishing_percent);
         list_append(&worker->connect_queue, &subscriber->queue_link);
     }
     return 0;
@@ -427,6 +414,7 @@ static int worker_memory(struct worker *worker)
 static int worker_init(struct worker *worker, const char **ret_reason)
 {
     list_init(&worker->connect_queue);
+    list_init(&worker->away);
     int r = worker_memory(worker);
     if (r < 0) {
         *ret_reason = "not enough memory for so many subscribers";

@@ -5,7 +5,8 @@
  * subscribers is bounded by memory alone. Subscriber i reads channel i mod channel_count, and the
  * workers hold consecutive ranges.
  *
- *   worker.c   the loop; connecting, storms, slow reading
+ *   worker.c   the loop; connecting, slow reading
+ *   orders.c   storms, and what else all workers are told to do at one moment
  *   receive.c  what the bytes that come in mean
  *
  * Everything here belongs to the worker's one thread; what others may see is on the scoreboard.
@@ -32,6 +33,7 @@ enum subscriber_state {
     SUBSCRIBER_REQUESTED, /* connecting, or waiting for the head */
     SUBSCRIBER_OPEN,
     SUBSCRIBER_CLOSING,
+    SUBSCRIBER_VANISHED, /* nobody counts on it; its connection stays, as far as it knows */
 };
 
 struct subscriber {
@@ -40,7 +42,8 @@ struct subscriber {
     uint32_t position; /* in the channel's ring */
     uint8_t state;     /* enum subscriber_state */
     bool is_slow;
-    bool is_known; /* it was open once: its ledgers are under way */
+    bool is_vanishing; /* of those that will vanish if told so */
+    bool is_known;     /* it was open once: its ledgers are under way */
     bool is_stormed;
     uint8_t id_len; /* of the last event; 0: none */
     char id[EVENT_ID_LEN_KEPT];
@@ -74,7 +77,9 @@ struct worker {
     struct wheel wheel;
     struct random random;
     uint64_t retry_ms; /* as the server wishes */
-    uint32_t storms_seen;
+    struct list away;  /* cut, and not to come back yet */
+    bool keeps_away;
+    uint64_t orders_seen;
     enum load_phase phase; /* as last seen */
 
     struct buffer request;
@@ -96,6 +101,9 @@ __attribute__((noreturn)) void worker_run(const struct options *options, struct 
 void worker_received(void *owner, struct io_stream *stream, const char *bytes, ssize_t len);
 /* What is missing at the end of the run. */
 void worker_sum_up(struct worker *worker);
+
+/* orders.c: does what all workers have been told to do. */
+void worker_serve_orders(struct worker *worker);
 
 /* worker.c: the response is of no use any more; the subscriber will connect again. */
 void worker_drop(struct worker *worker, struct subscriber *subscriber, const char *problem);

@@ -1,11 +1,14 @@
 /* The dashboard: what the hub does at this moment, and did in the last minutes. */
-import { $, call, clearNotice, element, showNotice } from './common.js';
-import { compact, Plot } from './plot.js';
+import { showBusiest, showSlowest } from './channels.js';
+import { $, clearNotice, element, showNotice } from './common.js';
+import { bytesText, compact, durationText, percent, timeText, whole } from './format.js';
+import { Plot } from './plot.js';
+import { profileBetween, showProfile } from './profile.js';
+import { showShards } from './shards.js';
 import { follow } from './statistics.js';
 
 const CHANNELS_MS = 2000;
-const CHANNELS_LIMIT = 1000;
-const CHANNELS_SHOWN = 12;
+const LAG_KEPT_MS = 3000; /* a shard tells each second */
 const COUNTERS = ['published', 'deliveries', 'event_sends', 'sends', 'bytes_sent', 'requests', 'accepted',
     'turns'];
 
@@ -18,18 +21,19 @@ function ratesBetween(before, now, seconds) {
     return Object.fromEntries(COUNTERS.map((name) => [name, (now[name] - before[name]) / seconds]));
 }
 
-function duration(seconds) {
-    const [days, hours, minutes] = [86400, 3600, 60].map((unit) => Math.floor(seconds / unit));
-    return days > 0 ? `${days} d ${hours % 24} h` : hours > 0 ? `${hours} h ${minutes % 60} min`
-        : minutes > 0 ? `${minutes} min` : `${seconds} s`;
+/* ---- What was told last. */
+
+let last = null; /* { now, at }: the statistics */
+let profile = null; /* of the last seconds */
+const lags = new Map(); /* shard -> { shard, behind, age_ms, channels, at } */
+
+/* Milliseconds; undefined if nobody tells. */
+function oldestUnsent() {
+    return lags.size === 0 ? undefined : Math.max(...Array.from(lags.values(), ({ age_ms: ms }) => ms));
 }
 
-function bytesText(bytes) {
-    const power = Math.min(4, Math.floor(Math.log10(Math.max(1, bytes)) / 3));
-    return `${Number((bytes / 1000 ** power).toPrecision(3))} ${['B', 'kB', 'MB', 'GB', 'TB'][power]}`;
-}
-
-const whole = (value) => Math.round(value).toLocaleString('en');
+const oldestText = (ms) => (ms === undefined ? '–' : ms === 0 ? 'none' : timeText(ms * 1e6));
+const busyShares = () => profile?.loops.map(({ shares }) => 1 - shares.wait) ?? [];
 
 /* ---- Tiles: name, value, and whether it is a reason to worry. */
 
@@ -42,6 +46,8 @@ const TILES = [
     ['sent/s', (_, rates) => bytesText(rates.bytes_sent)],
     ['events in a send', (now) => now.deliveries_per_send.toFixed(2)],
     ['retained', (now) => bytesText(now.history_bytes)],
+    ['streams behind', (now) => whole(now.behind)],
+    ['oldest unsent', () => oldestText(oldestUnsent())],
     ['gaps told', (now) => whole(now.gaps), (now) => now.gaps > 0],
     ['slow, skipped', (now) => whole(now.skips), (now) => now.skips > 0],
     ['slow, cut off', (now) => whole(now.slow_disconnects), (now) => now.slow_disconnects > 0],
@@ -59,107 +65,56 @@ const tiles = TILES.map(([name, text, alarm]) => {
 
 /* ---- Plots. */
 
+const plot = (title, specs, options) =>
+    new Plot($('plots'), title, specs.map(([label, colour]) => ({ label, colour })), options);
+const TIME = { text: timeText, least: 1000 };
+
 const plots = [
-    [new Plot($('plots'), 'Published a second', [{ label: 'events', colour: '--accent' }]),
-        (now, rates) => [rates.published]],
-    [new Plot($('plots'), 'Deliveries a second', [{ label: 'events', colour: '--accent' },
-        { label: 'sends', colour: '--warn' }]), (now, rates) => [rates.deliveries, rates.event_sends]],
-    [new Plot($('plots'), 'Streams', [{ label: 'streams', colour: '--good' }]), (now) => [now.streams]],
-    [new Plot($('plots'), 'Bytes sent a second', [{ label: 'bytes', colour: '--accent' }]),
-        (now, rates) => [rates.bytes_sent]],
+    [plot('Published a second', [['events', '--accent']]), (now, rates) => [rates.published]],
+    [plot('Deliveries a second', [['events', '--accent'], ['sends', '--warn']]),
+        (now, rates) => [rates.deliveries, rates.event_sends]],
+    [plot('Streams', [['streams', '--good'], ['behind', '--bad']]), (now) => [now.streams, now.behind]],
+    [plot('Lag: the oldest event that a subscriber has not been sent', [['age', '--bad']],
+        { ...TIME, least: 1e7 }), () => [oldestUnsent() === undefined ? null : oldestUnsent() * 1e6]],
+    [plot('From publish to the last send, over ten seconds', [['p99', '--warn'], ['p50', '--accent']], TIME),
+        () => (profile?.total.count > 0 ? [profile.total.p99, profile.total.p50] : [null, null])],
+    [plot('Load of the shards', [['busiest', '--warn'], ['mean', '--accent']],
+        { text: percent, least: 1, most: 1 }), () => {
+        const busy = busyShares();
+        return busy.length === 0 ? [null, null]
+            : [Math.max(...busy), busy.reduce((sum, one) => sum + one, 0) / busy.length];
+    }],
 ];
-
-/* ---- Shards. */
-
-function cells(row, texts) {
-    row.replaceChildren(...texts.map((text) => element('td', {}, text)));
-}
-
-function showShards(now, before, seconds) {
-    const rates = now.shards.map((shard, i) => ratesBetween(before?.shards[i], shard, seconds));
-    const work = rates.map((rate) => (rate === null ? 0 : rate.sends));
-    const total = work.reduce((sum, one) => sum + one, 0);
-    const body = $('shards');
-    while (body.rows.length < now.shards.length) {
-        const row = body.insertRow();
-        row.meter = element('meter', { min: 0, max: 1 });
-    }
-    while (body.rows.length > now.shards.length) {
-        body.deleteRow(-1);
-    }
-    now.shards.forEach((shard, i) => {
-        const row = body.rows[i];
-        const rate = (name) => (rates[i] === null ? '–' : compact.format(rates[i][name]));
-        cells(row, [String(shard.shard), shard.cpu < 0 ? 'any' : String(shard.cpu), whole(shard.connections),
-            whole(shard.streams), rate('deliveries'), rate('sends'), rate('turns')]);
-        const share = total === 0 ? 0 : work[i] / total;
-        row.meter.value = share;
-        row.meter.textContent = `${Math.round(share * 100)} %`;
-        row.meter.ariaLabel = `shard ${shard.shard}: ${Math.round(share * 100)} % of the sends`;
-        row.append(element('td', {}, row.meter));
-    });
-}
-
-/* ---- Channels. */
-
-const CHANNEL_COLUMNS = [
-    ['channel'],
-    ['subscribers', (channel) => whole(channel.subscribers)],
-    ['published/s', (channel) => (channel.rate === undefined ? '–' : compact.format(channel.rate))],
-    ['published', (channel) => compact.format(channel.published)],
-    ['retained', (channel) => whole(channel.retained)],
-    ['bytes', (channel) => bytesText(channel.retained_bytes)],
-];
-$('channels-head').append(...CHANNEL_COLUMNS.map(([name]) => element('th', { scope: 'col' }, name)));
-
-let channelsBefore = { at: 0, published: new Map() };
-
-async function showChannels() {
-    if (document.visibilityState !== 'visible') {
-        return;
-    }
-    const response = await call(`/channels?limit=${CHANNELS_LIMIT}`, { seconds: 5 });
-    const list = await response.json();
-    const at = performance.now();
-    const seconds = (at - channelsBefore.at) / 1000;
-    for (const channel of list) {
-        const published = channelsBefore.published.get(channel.channel);
-        channel.rate = published === undefined ? undefined
-            : Math.max(0, channel.published - published) / seconds;
-    }
-    channelsBefore = { at, published: new Map(list.map((one) => [one.channel, one.published])) };
-    list.sort((a, b) => (b.rate ?? 0) - (a.rate ?? 0) || b.subscribers - a.subscribers
-        || b.published - a.published || (a.channel < b.channel ? -1 : 1));
-    $('channels').replaceChildren(...list.slice(0, CHANNELS_SHOWN).map((channel) =>
-        element('tr', {}, element('th', { scope: 'row', className: 'name' }, channel.channel),
-            ...CHANNEL_COLUMNS.slice(1).map(([, text]) => element('td', {}, text(channel))))));
-    $('channels-hint').textContent = list.length === 0 ? 'There is no channel yet.'
-        : list.length === CHANNELS_LIMIT ? `Of the first ${CHANNELS_LIMIT} channels.`
-            : list.length > CHANNELS_SHOWN ? `Of ${list.length} channels.` : '';
-}
 
 /* ---- All together. */
 
 const STATES = {
-    live: ['open', 'live', ''],
-    polled: ['open', 'asked each second', ''],
-    'no token': ['open', 'asked each second', ' Its own stream of statistics needs the token.'],
+    live: ['open', 'live', '', 'Every subscriber has been sent everything.'],
+    polled: ['open', 'asked each second', '', 'Told by the stream of statistics only.'],
+    'no token': ['open', 'asked each second', ' Its own stream of statistics needs the token.',
+        'Told by the stream of statistics only, which needs the token.'],
 };
-let last = null; /* { now, at } */
 
 function show(now, how) {
     const at = performance.now();
     const seconds = last === null ? 0 : (at - last.at) / 1000;
     const rates = ratesBetween(last?.now, now, seconds);
-    const [state, word, hint] = STATES[how];
+    const [state, word, hint, slowestHint] = STATES[how];
+    for (const [shard, report] of lags) {
+        if (report.at < at - LAG_KEPT_MS) {
+            lags.delete(shard);
+        }
+    }
     $('state').dataset.state = now.draining ? 'connecting' : state;
     $('state').textContent = now.draining ? 'draining' : word;
-    $('about').textContent = `Spate ${now.version} on ${now.io}, up for ${duration(now.uptime_seconds)}.${
-        hint}`;
+    $('about').textContent = `Spate ${now.version} on ${now.io}, up for ${
+        durationText(now.uptime_seconds)}.${hint}`;
     tiles.forEach((tile) => tile(now, rates));
-    showShards(now, rates === null ? undefined : last.now, seconds);
+    showShards(now.shards, now.shards.map((shard, i) =>
+        (rates === null ? null : ratesBetween(last.now.shards[i], shard, seconds))), lags, busyShares());
+    showSlowest([...lags.values()], slowestHint);
     if (rates !== null) {
-        plots.forEach(([plot, values]) => plot.add(Date.now() / 1000, values(now, rates)));
+        plots.forEach(([one, values]) => one.add(Date.now() / 1000, values(now, rates)));
     }
     last = { now, at };
     clearNotice();
@@ -167,13 +122,21 @@ function show(now, how) {
 
 follow({
     statistics: show,
+    profile: (report) => {
+        profile = profileBetween(report);
+        if (profile !== null) {
+            showProfile(profile);
+        }
+    },
+    lag: (report) => lags.set(report.shard, { ...report, at: performance.now() }),
     failed: (error) => {
         last = null;
+        lags.clear();
         $('state').dataset.state = 'closed';
         $('state').textContent = 'out of reach';
         showNotice(error);
     },
 });
-const refreshChannels = () => showChannels().catch(() => {}); /* the statistics tell what is wrong */
+const refreshChannels = () => showBusiest().catch(() => {}); /* the statistics tell what is wrong */
 refreshChannels();
 setInterval(refreshChannels, CHANNELS_MS);

@@ -1,14 +1,13 @@
 /* One quantity over the last minutes, drawn by uPlot, in the colours of the page. */
 import uPlot from 'uplot';
 import { element } from './common.js';
+import { compact } from './format.js';
 
 const KEPT_SECONDS = 300;
 const SHOWN_SECONDS_MIN = 60; /* while there is less */
 const HEIGHT = 190;
 
-export const compact = new Intl.NumberFormat('en', { notation: 'compact', maximumSignificantDigits: 3 });
-
-const timeText = (seconds) =>
+const clockText = (seconds) =>
     new Date(seconds * 1000).toLocaleTimeString([], { timeStyle: 'medium', hourCycle: 'h23' });
 
 export class Plot {
@@ -17,10 +16,15 @@ export class Plot {
     #place;
     #plot = null;
     #specs;
+    #options;
 
-    /* specs: [{ label, colour: the name of a custom property }] */
-    constructor(parent, title, specs) {
+    /*
+     * specs    [{ label, colour: the name of a custom property }]
+     * options  text(value), for the axis and the legend; least, most: what the axis reaches up to
+     */
+    constructor(parent, title, specs, options = {}) {
         this.#specs = specs;
+        this.#options = { text: compact.format, least: 1, most: Infinity, ...options };
         this.#series = specs.map(() => []);
         this.#place = element('div');
         parent.append(element('figure', { className: 'card' }, element('figcaption', {}, title),
@@ -38,6 +42,14 @@ export class Plot {
             list.splice(0, old);
         }
         this.#plot.setData([this.#times, ...this.#series]);
+        this.#showNewest();
+    }
+
+    /* In the legend, unless somebody points at another value. */
+    #showNewest() {
+        if (this.#times.length > 0 && !(this.#plot.cursor.left >= 0)) {
+            this.#plot.setLegend({ idx: this.#times.length - 1 });
+        }
     }
 
     #size() {
@@ -52,22 +64,24 @@ export class Plot {
             grid: { stroke: colour('--line'), width: 1 },
             ticks: { stroke: colour('--line'), width: 1 },
         };
+        const { text, least, most } = this.#options;
         this.#plot?.destroy();
         this.#plot = new uPlot({
             ...this.#size(),
             cursor: { y: false, drag: { x: false, y: false } },
             scales: { x: { range: (_, low, high) => [Math.min(low, high - SHOWN_SECONDS_MIN), high] },
-                y: { range: (_, low, high) => [0, Math.max(1, (high ?? 0) * 1.1)] } },
-            axes: [{ ...axis, space: 80, values: (_, ticks) => ticks.map(timeText) },
-                { ...axis, size: 56, values: (_, ticks) => ticks.map((tick) => compact.format(tick)) }],
-            series: [{ label: 'time' }, ...this.#specs.map((spec) => ({
+                y: { range: (_, low, high) => [0, Math.min(most, Math.max(least, (high ?? 0) * 1.1))] } },
+            axes: [{ ...axis, space: 80, values: (_, ticks) => ticks.map(clockText) },
+                { ...axis, size: 64, values: (_, ticks) => ticks.map(text) }],
+            series: [{ label: 'time', value: (_, time) => (time == null ? '–' : clockText(time)) }, ...this.#specs.map((spec) => ({
                 label: spec.label,
                 stroke: colour(spec.colour),
                 fill: `color-mix(in srgb, ${colour(spec.colour)} 12%, transparent)`,
                 width: 2,
                 points: { show: false },
-                value: (_, value) => (value == null ? '–' : compact.format(value)),
+                value: (_, value) => (value == null ? '–' : text(value)),
             }))],
         }, [this.#times, ...this.#series], this.#place);
+        this.#showNewest();
     }
 }

@@ -1,6 +1,6 @@
 /*
  * The statistics of the hub, once a second, wherever they come from: the stream of the channel `$stats`,
- * which wants the token, or else the route /stats, asked once a second.
+ * which wants the token, or else the routes /stats and /debug/fanout, asked once a second.
  *
  * The stream is read with fetch, because EventSource sends no token but in the URL.
  */
@@ -22,6 +22,11 @@ async function readStream(on) {
         await response.body?.cancel();
         return response.status === 200 ? 404 : response.status;
     }
+    const take = {
+        stats: (statistics) => on.statistics(statistics, 'live'),
+        profile: on.profile,
+        lag: on.lag,
+    };
     const reader = response.body.pipeThrough(new TextDecoderStream())
         .pipeThrough(new EventSourceParserStream()).getReader();
     for (;;) {
@@ -29,12 +34,11 @@ async function readStream(on) {
         if (done) {
             return 200;
         }
-        const statistics = JSON.parse(value.data);
-        if ('shards' in statistics) { /* and no notice of the hub, such as of a gap */
-            on.statistics(statistics, 'live');
-        }
+        take[value.event]?.(JSON.parse(value.data)); /* and no notice of the hub, such as of a gap */
     }
 }
+
+const ask = async (path) => (await call(path, { seconds: 5 })).json();
 
 /* Asks once a second for so long, or until the token changes. */
 async function poll(on, how, ms) {
@@ -44,8 +48,10 @@ async function poll(on, how, ms) {
     while (performance.now() < end && !changed) {
         const began = performance.now();
         try {
-            const response = await call('/stats', { seconds: 5 });
-            on.statistics(await response.json(), how);
+            const [statistics, profile] =
+                await Promise.all([ask('/stats'), ask('/debug/fanout?format=json')]);
+            on.statistics(statistics, how);
+            on.profile(profile);
         } catch (error) {
             on.failed(error);
         }
@@ -54,8 +60,8 @@ async function poll(on, how, ms) {
 }
 
 /*
- * on: { statistics(object, 'live' | 'polled' | 'no token'), failed(HubError) }. Goes on for as long as the
- * page.
+ * on: { statistics(object, 'live' | 'polled' | 'no token'), profile(object), lag(object of one shard),
+ * failed(HubError) }; lag is told by the stream only. Goes on for as long as the page.
  */
 export async function follow(on) {
     for (;;) {

@@ -4,11 +4,17 @@ import { gapText, isMultiplexed, Live, messageList, showState, STREAMS_MAX_REASO
     from './live.js';
 import { simulator } from './simulate.js';
 
-const streams = new Set();
+const COMPACT_FROM = 9; /* so many cards are made smaller */
+
+const streams = new Map(); /* Live -> what closes it */
 
 function showCount() {
     const over = isMultiplexed() ? 'HTTP/2, over one connection' : 'HTTP/1.1, each over its own connection';
-    $('outcome').textContent = `${streams.size} ${streams.size === 1 ? 'stream' : 'streams'}, ${over}.`;
+    const open = [...streams.keys()].filter(({ state }) => state === 'open').length;
+    $('outcome').textContent = `${streams.size} ${streams.size === 1 ? 'stream' : 'streams'}, ${open} open; ${
+        over}.`;
+    $('close-all').disabled = streams.size === 0;
+    $('cards').classList.toggle('compact', streams.size >= COMPACT_FROM);
 }
 
 function factList(names) {
@@ -22,10 +28,6 @@ function factList(names) {
 const awayText = (ms) => `Back after ${(ms / 1000).toFixed(1)} s.`;
 
 function openStream(channel) {
-    if (streams.size >= streamsMax()) {
-        showNotice(new HubError(0, `This page opens ${streamsMax()} streams. ${STREAMS_MAX_REASON}`));
-        return;
-    }
     const { list, add } = messageList(`Events of ${channel}`);
     const facts = factList(['events', 'reconnects', 'last id']);
     const pill = element('span', { className: 'pill', dataset: { state: 'connecting' } }, 'connecting');
@@ -41,6 +43,7 @@ function openStream(channel) {
         state: () => {
             showState(pill, live);
             facts.set('reconnects', String(live.reconnects));
+            showCount();
         },
         event: ({ data, lastEventId }) => {
             count++;
@@ -51,12 +54,15 @@ function openStream(channel) {
         gap: (gap) => add(gapText(gap), 'told'),
         back: (ms) => add(awayText(ms), 'told'),
     });
-    streams.add(live);
-    close.addEventListener('click', () => {
+    const end = () => {
         live.close();
         streams.delete(live);
         card.remove();
         showCount();
+    };
+    streams.set(live, end);
+    close.addEventListener('click', () => {
+        end();
         $('channel').focus();
     });
     $('cards').append(card);
@@ -65,7 +71,18 @@ function openStream(channel) {
 
 $('open').addEventListener('submit', (event) => {
     event.preventDefault();
-    openStream($('channel').value);
+    const wanted = $('count').valueAsNumber;
+    const count = Math.min(wanted, streamsMax() - streams.size);
+    for (let i = 0; i < count; i++) {
+        openStream($('channel').value);
+    }
+    if (count < wanted) {
+        showNotice(new HubError(0, `This page opens ${streamsMax()} streams at most. ${STREAMS_MAX_REASON}`));
+    }
+});
+$('close-all').addEventListener('click', () => {
+    streams.forEach((end) => end());
+    $('channel').focus();
 });
 simulator($('simulate'), () =>
     publish('stream', new Date().toLocaleTimeString(), { event: 'message' }));

@@ -258,8 +258,11 @@ static void shard_fanout_lapped(void *owner, struct subscriber *subscriber, uint
         resume_resolve(&shard->hub->sequencer, subscriber, RESUME_AFTER, subscriber->position);
     /* What is on its way to this shard but no longer retained is gone too: the client is told so.
      */
-    subscriber->position = point.first_available > 0 ? point.first_available - 1 : point.position;
-    subscriber->complete_after = point.complete_after;
+    uint64_t position = point.first_available > 0 ? point.first_available - 1 : point.position;
+    if (fanout_set_back(subscriber, position, point.complete_after) < 0) {
+        connection_close(connection, "no memory");
+        return;
+    }
     fanout_hold(&shard->fanout, subscriber);
     resume_write_gap(connection, "expired", span_make(id, sizeof(id)), point.first_available);
 }
@@ -304,7 +307,7 @@ static const struct fanout_handler shard_fanout_handler = {
 static bool connection_is_inside_event(const struct connection *connection)
 {
     return connection->state == CONNECTION_STREAMING &&
-           (connection->subscriber.partial != NULL ||
+           (subscriber_is_inside_event(&connection->subscriber) ||
             (connection->subscriber.flags & SUBSCRIBER_BLOCKED) != 0);
 }
 

@@ -33,7 +33,7 @@ extern "C" {
 
 enum {
     /* Connections are allocated in blocks of this many. */
-    SHARD_SLAB_COUNT = 256,
+    SHARD_SLAB_COUNT = 64,
     /* Sends of control bytes (answers, heartbeats) in one turn; tokens follow the fan-out's. */
     SHARD_CONTROL_SENDS_MAX = 4096,
     /*

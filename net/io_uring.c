@@ -257,8 +257,6 @@ static void uring_receive_event(struct uring *uring, const struct uring_event *e
         bool more = full || (event->flags & IORING_CQE_F_SOCK_NONEMPTY) != 0;
         if (full) {
             io_stream_set(stream, IO_STREAM_BULKY);
-        } else if (event->result <= URING_SMALL_SIZE) {
-            io_stream_clear(stream, IO_STREAM_BULKY);
         }
         uring_received(uring, stream, buffer->bytes, event->result, more);
         uring_settle(uring, stream);

@@ -42,6 +42,24 @@ static void test_echo(void **state)
     world_free(world);
 }
 
+/* Who sends more than a small buffer holds is received in one piece from then on. */
+static void test_receive_in_one_piece(void **state)
+{
+    struct world *world = world_new(state);
+    char message[1500];
+    world_connect(world, 1);
+    struct peer *peer = &world->peers[0];
+    unsigned calls = 0;
+    for (uint64_t i = 1; i <= 10; i++) {
+        pattern_fill(message, sizeof(message), 1, 0);
+        peer_write(peer, message, sizeof(message));
+        WORLD_UNTIL(world, peer->received == i * sizeof(message));
+        calls = i == 1 ? peer->received_calls : calls + 1;
+        assert_int_equal(peer->received_calls, calls);
+    }
+    world_free(world);
+}
+
 /* More bytes than any buffer, from more clients than the pool has buffers. */
 static void test_receive_from_many(void **state)
 {
@@ -518,6 +536,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_echo),
+        cmocka_unit_test(test_receive_in_one_piece),
         cmocka_unit_test(test_receive_from_many),
         cmocka_unit_test(test_read_stop_holds_the_peer_back),
         cmocka_unit_test(test_read_stop_of_others),

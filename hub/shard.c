@@ -356,13 +356,19 @@ static void shard_send_outboxes(struct shard *shard)
     list_splice(&shard->outgoing, &later);
 }
 
-static void shard_timers(struct shard *shard)
+/* Lets time go on for the timers: by what the shard was to sleep, and a step. */
+static void shard_wheel_on(struct shard *shard, uint64_t slept_ms)
 {
-    uint64_t late_ms = shard->now_ms - shard->wheel_ms;
-    shard->wheel_ms += min_u64(late_ms, shard->timer_step_ms);
+    uint64_t expected_ms = min_u64(shard->now_ms, shard->wheel_ms + slept_ms);
+    uint64_t late_ms = shard->now_ms - expected_ms;
+    shard->wheel_ms = expected_ms + min_u64(late_ms, shard->timer_step_ms);
     /* However slow turns are, timers do not fall behind for long. */
     shard->timer_step_ms =
         late_ms > shard->timer_step_ms ? 2 * shard->timer_step_ms : SHARD_TIMER_STEP_MS;
+}
+
+static void shard_timers(struct shard *shard)
+{
     for (unsigned i = 0; i < SHARD_TIMERS_PER_TURN; i++) {
         struct wheel_node *node = wheel_take(&shard->wheel, shard->wheel_ms);
         if (node == NULL) {
@@ -584,6 +590,7 @@ bool shard_turn(struct shard *shard)
     system_publish(shard);
     shard_wake_others(shard);
     shard_fan_out(shard);
+    shard_wheel_on(shard, (uint64_t)timeout_ms);
     shard_timers(shard);
     shard_sweep(shard);
     if (hub_is_draining(shard->hub)) {

@@ -45,11 +45,11 @@ enum {
     SHARD_FANOUT_SENDS_MOST = 256,
     SHARD_TIMERS_PER_TURN = 1024,
     /*
-     * After a standstill, the first turn lets time go on for the timers by so much, and each that
+     * After a standstill the first turn lets time go on for the timers by so much, and each that
      * follows by twice as much as the one before: what peers sent meanwhile, which may take some
      * turns, is read before they are told that their time is up.
      */
-    SHARD_TIMER_STEP_MS = 250,
+    SHARD_TIMER_STEP_MS = 50,
     SHARD_SWEEP_MS = 500,
     /* One receive, and half a record from before. */
     SHARD_PLAIN_MAX_BYTES = 256 * 1024,

@@ -134,6 +134,20 @@ static void heartbeat_write(struct connection *connection)
     connection_write_chunk(connection, span_of(text));
 }
 
+/*
+ * Its socket or its window takes nothing. That its turn has not come yet would be our slowness; of
+ * an HTTP/2 connection whose socket takes nothing, http2_timer knows.
+ */
+static bool stream_is_stuck(const struct connection *connection)
+{
+    const struct outbox *outbox = connection->outbox;
+    if ((connection->subscriber.flags & SUBSCRIBER_BLOCKED) != 0) {
+        return true;
+    }
+    return http2_is_stream(connection) ? http2_is_stuck(connection)
+                                       : outbox != NULL && !list_is_linked(&outbox->link);
+}
+
 static void connection_heartbeat(struct connection *connection)
 {
     struct shard *shard = connection->shard;
@@ -144,9 +158,7 @@ static void connection_heartbeat(struct connection *connection)
         idle_ms = 0;
     } else if (idle_ms >= interval_ms) {
         uint64_t limit_ms = (uint64_t)shard->config->user_timeout_seconds * 1000;
-        /* Its socket takes nothing. That its turn has not come yet would be our slowness. */
-        bool is_stuck = (connection->subscriber.flags & SUBSCRIBER_BLOCKED) != 0;
-        if (limit_ms > 0 && idle_ms >= limit_ms && is_stuck) {
+        if (limit_ms > 0 && idle_ms >= limit_ms && stream_is_stuck(connection)) {
             shard_count(&shard->stats.slow_disconnects, 1);
             connection_close(connection, "too slow");
             return;

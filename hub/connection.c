@@ -605,7 +605,7 @@ void connection_peer_ended(struct connection *connection)
 void connection_hung_up(struct connection *connection)
 {
     /* Elsewhere reading goes on later: what was asked before the end comes then, and the end. */
-    if (connection->state == CONNECTION_STREAMING || connection->state == CONNECTION_CARRYING) {
+    if (connection->state == CONNECTION_STREAMING) {
         connection_close(connection, "client left");
     }
 }

@@ -616,6 +616,24 @@ test('header bombs in trailers', { hub: {} }, async ({ hub }) => {
     await assertCalmed(hub, bare);
 });
 
+test('a client that finishes sending while its answers are more than it is read from', { hub: {} }, async ({ hub }) => {
+    const bare = await Bare.open(hub, { settings: Buffer.concat([Buffer.from([0, 4]), u32(0x7fffffff)]) });
+    bare.send(frame(WINDOW_UPDATE, 0, 0, u32(0x7fff0000)));
+    bare.wire.socket.pause();
+    const before = (await hub.stats()).requests;
+    for (let stream = 1; stream < 60; stream += 2) {
+        bare.get(stream, '/openapi.json');
+    }
+    await until('the requests having come', async () => (await hub.stats()).requests >= before + 30);
+    bare.wire.socket.end();
+    /* The end of its sending is there, and must not be taken for the end of its reading. */
+    await answered(hub);
+    await answered(hub);
+    bare.wire.socket.resume();
+    await bare.when('the end', () => bare.wire.ended);
+    assert.equal(bare.of(DATA).filter(({ flags }) => (flags & END_STREAM) !== 0).length, 30);
+});
+
 test('a client that asks and never reads', { hub: { args: ['--keepalive-seconds', '1', '--header-seconds', '1'] } },
     async ({ hub }) => {
         const bare = await Bare.open(hub);

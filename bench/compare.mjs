@@ -1,7 +1,7 @@
 // Runs hubs side by side under the same load and prints ratios; see bench/compare.
 
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -283,6 +283,13 @@ async function runWorld(name, wanted) {
   }
 }
 
+// Worlds of --more may be measured one by one: those that were not measured now are as they were told last.
+function withEarlier(worlds) {
+  const file = join(root, 'docs/performance/more.json');
+  const all = { ...(existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')).worlds : {}), ...worlds };
+  return Object.fromEntries(moreWorlds.filter((name) => name in all).map((name) => [name, all[name]]));
+}
+
 process.on('exit', stopTheRest);
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.on(signal, () => process.exit(1));
@@ -316,6 +323,9 @@ async function main() {
     writeFileSync(join(options.out, 'results.json'), `${JSON.stringify(measured, null, 1)}\n`);
   }
   say('');
+  if (options.more && options.doc) {
+    measured.worlds = withEarlier(measured.worlds);
+  }
   report(measured, { root, write: options.doc, more: options.more });
 }
 

@@ -18,6 +18,7 @@ struct fanout_batch {
     uint8_t view;
     bool more; /* the limits cut it: there is more after it */
     struct span bytes;
+    uint64_t end; /* the position after it */
     uint32_t entry_count;
     struct fanout_batch_entry *entries;
     struct fanout_batch *next; /* history_batches */
@@ -26,10 +27,10 @@ struct fanout_batch {
 /* One send of this turn, remembered until it is final, so that the cursor can move back. */
 struct fanout_delivery {
     struct subscriber *subscriber;
-    struct fanout_batch *batch; /* NULL: the rest of `partial` */
+    struct fanout_batch *batch; /* NULL: the rest of `partial`, whose reference is held here */
     struct frame *partial;
     uint32_t partial_sent;
-    uint64_t position;
+    uint64_t position; /* before the partial frame; a batch knows its own */
 };
 
 static void count_up(uint64_t *counter, uint64_t by)
@@ -146,6 +147,9 @@ void fanout_take(struct fanout *fanout)
 {
     struct queue_entry entry;
     unsigned taken = 0;
+    if (list_is_empty(&fanout->dirty) && list_is_empty(&fanout->passed)) {
+        profile_at_rest(fanout->profile);
+    }
     while (taken < fanout->limits.take && queue_pop(fanout->queue, &entry)) {
         struct feed *feed = entry.feed;
         DCHECK(entry.sequence > fanout->dequeued);
@@ -185,10 +189,9 @@ static struct frame *window_next(struct fanout *fanout, struct subscriber *subsc
                                  uint64_t after)
 {
     struct frame *next = NULL;
-    struct membership *memberships = subscriber_memberships(subscriber);
     for (unsigned i = 0; i <= subscriber->channel_count; i++) {
         const struct feed *feed =
-            i < subscriber->channel_count ? memberships[i].feed : fanout->broadcast;
+            i < subscriber->channel_count ? subscriber_feed(subscriber, i) : fanout->broadcast;
         if (feed->head <= after) {
             continue;
         }
@@ -237,9 +240,8 @@ static unsigned gather_windows(struct fanout *fanout, struct subscriber *subscri
 /* True if the windows reach back to the subscriber's position in all of its channels. */
 static bool windows_reach(const struct fanout *fanout, struct subscriber *subscriber)
 {
-    struct membership *memberships = subscriber_memberships(subscriber);
     for (unsigned i = 0; i < subscriber->channel_count; i++) {
-        if (subscriber->position < memberships[i].feed->base) {
+        if (subscriber->position < subscriber_feed(subscriber, i)->base) {
             return false;
         }
     }
@@ -261,10 +263,10 @@ static struct fanout_batch *batch_make(struct fanout *fanout, struct subscriber 
         return NULL;
     }
     *batch = (struct fanout_batch){
-        .feed = subscriber->channel_count == 0 ? fanout->broadcast
-                                               : subscriber_memberships(subscriber)[0].feed,
+        .feed = subscriber->channel_count == 0 ? fanout->broadcast : subscriber_feed(subscriber, 0),
         .position = subscriber->position,
         .view = subscriber->view,
+        .end = fanout->read_frames[count - 1]->sequence,
         .entry_count = count,
         .entries = (struct fanout_batch_entry *)(batch + 1),
     };
@@ -297,23 +299,24 @@ enum visit_outcome {
     VISIT_LATER,   /* this turn's memory is used up */
 };
 
-/* Reads one batch for a subscriber that the windows no longer reach. */
-static enum visit_outcome batch_from_history(struct fanout *fanout, struct subscriber *subscriber,
-                                             struct fanout_batch **ret_batch)
+/* Reads one batch for a subscriber that the windows no longer reach. Its arrays are large, so that
+ * nobody else is to have them on the stack. */
+static __attribute__((noinline)) enum visit_outcome
+batch_from_history(struct fanout *fanout, struct subscriber *subscriber,
+                   struct fanout_batch **ret_batch)
 {
-    struct membership *memberships = subscriber_memberships(subscriber);
     struct feed *feeds[SUBSCRIBER_CHANNELS_MAX];
     /* All events up to `upto` that this subscriber needs are in history or in no channel of its. */
     uint64_t upto = max_u64(fanout->dequeued, fanout->broadcast->base);
     for (unsigned i = 0; i < subscriber->channel_count; i++) {
-        feeds[i] = memberships[i].feed;
+        feeds[i] = subscriber_feed(subscriber, i);
         upto = max_u64(upto, feeds[i]->base);
     }
     struct history_read read = {
         .feeds = feeds,
         .feed_count = subscriber->channel_count,
         .after = subscriber->position,
-        .complete_after = subscriber->complete_after,
+        .complete_after = subscriber_complete_after(subscriber),
         .upto = upto,
         .frame_count_max = fanout->limits.batch_frames,
         .bytes_max = fanout->limits.batch_bytes,
@@ -326,9 +329,12 @@ static enum visit_outcome batch_from_history(struct fanout *fanout, struct subsc
     enum read_outcome outcome = sequencer_read(fanout->sequencer, &read);
     if (outcome == READ_LAPPED) {
         uint64_t requested = subscriber->position;
-        subscriber->complete_after = read.ret_available;
-        count_up(&fanout->stats.lapped, 1);
-        fanout->handler->lapped(fanout->owner, subscriber, requested, read.ret_available);
+        if (fanout_set_back(subscriber, requested, read.ret_available) < 0) {
+            fanout->handler->failed(fanout->owner, subscriber, -ENOMEM);
+        } else {
+            count_up(&fanout->stats.lapped, 1);
+            fanout->handler->lapped(fanout->owner, subscriber, requested, read.ret_available);
+        }
         return VISIT_LAPPED;
     }
     if (read.ret_count == 0) {
@@ -364,18 +370,25 @@ static enum visit_outcome batch_from_history(struct fanout *fanout, struct subsc
     return VISIT_SENT;
 }
 
-static enum visit_outcome batch_find(struct fanout *fanout, struct subscriber *subscriber,
-                                     struct fanout_batch **ret_batch)
+static bool batch_is_for(const struct fanout_batch *batch, const struct subscriber *subscriber,
+                         const struct feed *feed)
+{
+    return batch != NULL && batch->feed == feed && batch->position == subscriber->position &&
+           batch->view == subscriber->view;
+}
+
+/* The same for a batch that was not the last one found. */
+static __attribute__((noinline)) enum visit_outcome
+batch_find_or_make(struct fanout *fanout, struct subscriber *subscriber,
+                   struct fanout_batch **ret_batch)
 {
     const struct feed *feed =
-        subscriber->channel_count == 0 ? fanout->broadcast : subscriber->only.feed;
+        subscriber->channel_count == 0 ? fanout->broadcast : subscriber->in.feed;
     struct fanout_batch **slot = NULL;
     if (subscriber->channel_count <= 1) {
         slot = cache_slot(fanout, subscriber, feed);
-        struct fanout_batch *cached = *slot;
-        if (cached != NULL && cached->feed == feed && cached->position == subscriber->position &&
-            cached->view == subscriber->view) {
-            *ret_batch = cached;
+        if (batch_is_for(*slot, subscriber, feed)) {
+            *ret_batch = fanout->recent = *slot;
             return VISIT_SENT;
         }
     }
@@ -396,13 +409,64 @@ static enum visit_outcome batch_find(struct fanout *fanout, struct subscriber *s
     }
     /* A batch with holes is only for those who know of them. */
     if (outcome == VISIT_SENT && slot != NULL &&
-        subscriber->complete_after <= subscriber->position) {
-        *slot = *ret_batch;
+        subscriber_complete_after(subscriber) <= subscriber->position) {
+        fanout->recent = *slot = *ret_batch;
     }
     return outcome;
 }
 
+/* What goes out to the subscriber next. */
+static inline enum visit_outcome batch_find(struct fanout *fanout, struct subscriber *subscriber,
+                                            struct fanout_batch **ret_batch)
+{
+    /* Of those who keep up nearly all are at one position. */
+    if (likely(subscriber->channel_count == 1 &&
+               batch_is_for(fanout->recent, subscriber, subscriber->in.feed))) {
+        *ret_batch = fanout->recent;
+        return VISIT_SENT;
+    }
+    return batch_find_or_make(fanout, subscriber, ret_batch);
+}
+
 /* ---- Visits -------------------------------------------------------------------------------- */
+
+/* What catching up needs; made if it is missing. NULL without memory. */
+static struct catch_up *catch_up_get(struct subscriber *subscriber)
+{
+    if (subscriber->catch_up == NULL) {
+        struct catch_up *catch_up = memory_alloc(sizeof(*catch_up));
+        if (catch_up != NULL) {
+            /* Or before it; but then a lag, from the later of the two, is the same. */
+            *catch_up = (struct catch_up){.joined = subscriber->position};
+        }
+        subscriber->catch_up = catch_up;
+    }
+    return subscriber->catch_up;
+}
+
+/* Once nothing in it is of use any more; and the position is not one that may be moved back. */
+static void catch_up_end(const struct fanout *fanout, struct subscriber *subscriber)
+{
+    struct catch_up *catch_up = subscriber->catch_up;
+    if (catch_up->partial == NULL && subscriber->turn != fanout->turn &&
+        subscriber->position >= max_u64(catch_up->joined, catch_up->complete_after)) {
+        subscriber->catch_up = NULL;
+        memory_free(catch_up);
+    }
+}
+
+int fanout_set_back(struct subscriber *subscriber, uint64_t position, uint64_t complete_after)
+{
+    bool is_needed = position < subscriber->position || complete_after > position;
+    if (is_needed && catch_up_get(subscriber) == NULL) {
+        return -ENOMEM;
+    }
+    if (subscriber->catch_up != NULL) {
+        subscriber->catch_up->complete_after = complete_after;
+    }
+    subscriber->position = position;
+    return 0;
+}
 
 void fanout_set_behind(struct fanout *fanout, struct subscriber *subscriber, bool behind)
 {
@@ -412,9 +476,9 @@ void fanout_set_behind(struct fanout *fanout, struct subscriber *subscriber, boo
     subscriber->flags ^= SUBSCRIBER_BEHIND;
     count_up(&fanout->stats.behind, behind ? 1 : (uint64_t)-1);
     uint32_t step = behind ? 1 : UINT32_MAX;
-    struct membership *memberships = subscriber_memberships(subscriber);
     for (unsigned i = 0; i <= subscriber->channel_count; i++) {
-        struct feed *feed = i < subscriber->channel_count ? memberships[i].feed : fanout->broadcast;
+        struct feed *feed =
+            i < subscriber->channel_count ? subscriber_feed(subscriber, i) : fanout->broadcast;
         feed->behind_count += step;
         if (feed->behind_count == 0 && feed->window.count > 0) {
             /* The window was kept for the sake of this one: a pass will let it go. */
@@ -431,40 +495,52 @@ static void make_ready(struct fanout *fanout, struct subscriber *subscriber)
     }
 }
 
-static void delivery_send(struct fanout *fanout, struct subscriber *subscriber,
-                          struct fanout_batch *batch, struct span bytes)
+/* The send with the next token, of `events` of which `first` is the first. */
+static inline __attribute__((always_inline)) void delivery_send(struct fanout *fanout,
+                                                                struct subscriber *subscriber,
+                                                                const struct frame *first,
+                                                                uint32_t events, struct span bytes)
 {
-    uint32_t token = fanout->send_count++;
-    fanout->deliveries[token] = (struct fanout_delivery){
-        .subscriber = subscriber,
-        .batch = batch,
-        .partial = subscriber->partial,
-        .partial_sent = subscriber->partial_sent,
-        .position = subscriber->position,
-    };
     subscriber->turn = fanout->turn;
-    const struct frame *first = batch != NULL ? batch->entries[0].frame : subscriber->partial;
-    profile_send(fanout->profile, batch != NULL ? batch->entry_count : 1);
+    fanout->deliveries_made += events;
+    profile_send(fanout->profile, events);
     if ((subscriber->flags & SUBSCRIBER_BEHIND) != 0) {
         profile_catch_up(fanout->profile,
                          fanout->wall_ms - min_u64(fanout->wall_ms, first->published_ms));
     }
-    TRACE3(send, subscriber, batch != NULL ? batch->entry_count : 1, bytes.len);
-    fanout->handler->send(fanout->owner, subscriber, bytes, token);
+    TRACE3(send, subscriber, events, bytes.len);
+    fanout->handler->send(fanout->owner, subscriber, bytes, fanout->send_count++);
 }
 
 static void send_partial(struct fanout *fanout, struct subscriber *subscriber)
 {
-    struct frame *frame = subscriber->partial;
+    struct catch_up *catch_up = subscriber->catch_up;
+    struct frame *frame = catch_up->partial;
     struct span bytes = frame_view(frame, (enum frame_view)subscriber->view);
-    uint32_t sent = subscriber->partial_sent;
-    delivery_send(fanout, subscriber, NULL, span_make(bytes.bytes + sent, bytes.len - sent));
+    uint32_t sent = catch_up->partial_sent;
+    struct fanout_delivery *delivery = &fanout->deliveries[fanout->send_count];
+    *delivery = (struct fanout_delivery){subscriber, NULL, frame, sent, subscriber->position};
     /* The delivery keeps the reference until the send is final. */
+    catch_up->partial = NULL;
+    catch_up->partial_sent = 0;
+    delivery_send(fanout, subscriber, frame, 1, span_make(bytes.bytes + sent, bytes.len - sent));
     subscriber->position = frame->sequence;
-    subscriber->partial = NULL;
-    subscriber->partial_sent = 0;
-    count_up(&fanout->stats.deliveries, 1);
     make_ready(fanout, subscriber);
+}
+
+static void send_batch(struct fanout *fanout, struct subscriber *subscriber,
+                       struct fanout_batch *batch)
+{
+    struct fanout_delivery *delivery = &fanout->deliveries[fanout->send_count];
+    delivery->subscriber = subscriber;
+    delivery->batch = batch;
+    delivery_send(fanout, subscriber, batch->entries[0].frame, batch->entry_count, batch->bytes);
+    subscriber->position = batch->end;
+    if (batch->more) {
+        make_ready(fanout, subscriber);
+    } else if (unlikely((subscriber->flags & SUBSCRIBER_BEHIND) != 0)) {
+        fanout_set_behind(fanout, subscriber, false);
+    }
 }
 
 /* Sends the subscriber what it has not seen. False when the turn's budget is used up. */
@@ -483,9 +559,12 @@ static bool fanout_visit(struct fanout *fanout, struct subscriber *subscriber)
     if ((subscriber->flags & SUBSCRIBER_BEHIND) != 0 && !lag_allows(fanout, subscriber)) {
         return true;
     }
-    if (subscriber->partial != NULL) {
+    if (subscriber_is_inside_event(subscriber)) {
         send_partial(fanout, subscriber);
         return true;
+    }
+    if (unlikely(subscriber->catch_up != NULL)) {
+        catch_up_end(fanout, subscriber);
     }
     struct fanout_batch *batch = NULL;
     switch (batch_find(fanout, subscriber, &batch)) {
@@ -499,14 +578,7 @@ static bool fanout_visit(struct fanout *fanout, struct subscriber *subscriber)
     case VISIT_SENT:
         break;
     }
-    delivery_send(fanout, subscriber, batch, batch->bytes);
-    subscriber->position = batch->entries[batch->entry_count - 1].frame->sequence;
-    count_up(&fanout->stats.deliveries, batch->entry_count);
-    if (batch->more) {
-        make_ready(fanout, subscriber);
-    } else {
-        fanout_set_behind(fanout, subscriber, false);
-    }
+    send_batch(fanout, subscriber, batch);
     return true;
 }
 
@@ -599,32 +671,42 @@ bool fanout_has_work(const struct fanout *fanout)
 
 /* ---- What became of the sends --------------------------------------------------------------- */
 
-/* Moves the cursor back to what the kernel really took. */
-static void delivery_undo(struct fanout *fanout, struct fanout_delivery *delivery, uint32_t sent)
+/* Remembers what is sent of the frame that comes next. 0 or -ENOMEM. */
+static int partial_begin(struct subscriber *subscriber, struct frame *frame, uint32_t sent)
+{
+    struct catch_up *catch_up = catch_up_get(subscriber);
+    if (catch_up == NULL) {
+        return -ENOMEM;
+    }
+    catch_up->partial = frame_ref(frame);
+    catch_up->partial_sent = sent;
+    return 0;
+}
+
+/*
+ * Moves the cursor back to what the kernel really took. Returns 0, or -ENOMEM: nobody knows then
+ * where in an event the stream is.
+ */
+static int delivery_undo(struct fanout *fanout, struct fanout_delivery *delivery, uint32_t sent)
 {
     struct subscriber *subscriber = delivery->subscriber;
     if (delivery->batch == NULL) {
         subscriber->position = delivery->position;
-        subscriber->partial = frame_ref(delivery->partial);
-        subscriber->partial_sent = delivery->partial_sent + sent;
-        count_up(&fanout->stats.deliveries, (uint64_t)-1);
-        return;
+        fanout->deliveries_made--;
+        return partial_begin(subscriber, delivery->partial, delivery->partial_sent + sent);
     }
     const struct fanout_batch *batch = delivery->batch;
     uint32_t begin = 0;
     uint32_t index = 0;
-    subscriber->position = delivery->position;
+    subscriber->position = batch->position;
     while (batch->entries[index].end <= sent) {
         begin = batch->entries[index].end;
         subscriber->position = batch->entries[index].frame->sequence;
         index++;
         CHECK(index < batch->entry_count);
     }
-    if (sent > begin) {
-        subscriber->partial = frame_ref(batch->entries[index].frame);
-        subscriber->partial_sent = sent - begin;
-    }
-    count_up(&fanout->stats.deliveries, (uint64_t)index - batch->entry_count);
+    fanout->deliveries_made -= batch->entry_count - index;
+    return sent == begin ? 0 : partial_begin(subscriber, batch->entries[index].frame, sent - begin);
 }
 
 void fanout_sent(struct fanout *fanout, uint32_t token, ssize_t sent)
@@ -637,7 +719,9 @@ void fanout_sent(struct fanout *fanout, uint32_t token, ssize_t sent)
     if (subscriber == NULL || !subscriber_is_joined(subscriber)) {
         return;
     }
-    delivery_undo(fanout, delivery, sent > 0 ? (uint32_t)sent : 0);
+    if (delivery_undo(fanout, delivery, sent > 0 ? (uint32_t)sent : 0) < 0) {
+        sent = -ENOMEM;
+    }
     list_remove_if_linked(&subscriber->ready);
     fanout_set_behind(fanout, subscriber, true);
     subscriber->flags |= SUBSCRIBER_BLOCKED;
@@ -679,6 +763,8 @@ void fanout_sends_final(struct fanout *fanout)
         }
     }
     count_up(&fanout->stats.sends, fanout->send_count);
+    count_up(&fanout->stats.deliveries, fanout->deliveries_made);
+    fanout->deliveries_made = 0;
     profile_sends_final(fanout->profile, fanout->send_count);
     if (fanout->send_count == fanout->sends_max) {
         fanout->sends_max = (uint32_t)min_u64(2 * (uint64_t)fanout->sends_max, fanout->sends_most);
@@ -693,6 +779,7 @@ void fanout_sends_final(struct fanout *fanout)
     }
     if (fanout->arena_used > 0) {
         memset(fanout->cache, 0, FANOUT_CACHE_SIZE * sizeof(fanout->cache[0]));
+        fanout->recent = NULL;
         fanout->arena_used = 0;
     }
     trim_passed(fanout);
@@ -711,18 +798,17 @@ void fanout_hold(struct fanout *fanout, struct subscriber *subscriber)
 /* The newest event that has come in for the subscriber. */
 static uint64_t newest_head(const struct fanout *fanout, const struct subscriber *subscriber)
 {
-    const struct membership *memberships =
-        subscriber->many != NULL ? subscriber->many : &subscriber->only;
     uint64_t head = fanout->broadcast->head;
     for (unsigned i = 0; i < subscriber->channel_count; i++) {
-        head = max_u64(head, memberships[i].feed->head);
+        head = max_u64(head, subscriber_feed(subscriber, i)->head);
     }
     return head;
 }
 
 static bool is_up_to_date(const struct fanout *fanout, const struct subscriber *subscriber)
 {
-    return subscriber->position >= newest_head(fanout, subscriber) && subscriber->partial == NULL;
+    return subscriber->position >= newest_head(fanout, subscriber) &&
+           !subscriber_is_inside_event(subscriber);
 }
 
 static void visit_again(struct fanout *fanout, struct subscriber *subscriber)
@@ -732,6 +818,9 @@ static void visit_again(struct fanout *fanout, struct subscriber *subscriber)
     }
     if (is_up_to_date(fanout, subscriber)) {
         fanout_set_behind(fanout, subscriber, false);
+        if (subscriber->catch_up != NULL) {
+            catch_up_end(fanout, subscriber);
+        }
     } else {
         make_ready(fanout, subscriber);
     }
@@ -754,9 +843,11 @@ void fanout_writable(struct fanout *fanout, struct subscriber *subscriber)
 
 void fanout_skip(struct fanout *fanout, struct subscriber *subscriber)
 {
-    CHECK(subscriber->partial == NULL);
+    CHECK(!subscriber_is_inside_event(subscriber));
     subscriber->position = max_u64(subscriber->position, newest_head(fanout, subscriber));
-    subscriber->complete_after = 0;
+    if (subscriber->catch_up != NULL) {
+        subscriber->catch_up->complete_after = 0;
+    }
     fanout_hold(fanout, subscriber);
 }
 

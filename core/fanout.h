@@ -116,14 +116,16 @@ struct fanout {
     uint64_t dequeued; /* every event up to here that concerns this shard is in its feed */
     uint32_t turn;
     uint32_t send_count;
-    struct list dirty;   /* feeds with a pass under way or due */
+    uint64_t deliveries_made; /* with the sends of this turn: not in `stats` yet */
+    struct list dirty;        /* feeds with a pass under way or due */
     struct list passed;  /* feeds whose pass ended in this turn: trimmed when its sends are final */
     struct list idle;    /* feeds without members */
     struct list retired; /* detached feeds that the queue may still mention */
     struct list ready;   /* subscribers due for a visit */
     struct list blocked; /* subscribers whose sockets are full */
     struct fanout_delivery *deliveries; /* of this turn; the token is the index */
-    struct fanout_batch **cache;
+    struct fanout_batch **cache;        /* the batches of this turn, by whom they are for */
+    struct fanout_batch *recent;        /* of them, or NULL: the one that was last found */
     char *arena;
     size_t arena_used;
     struct fanout_batch *history_batches; /* of this turn: they hold references */
@@ -168,6 +170,12 @@ void fanout_sends_final(struct fanout *fanout);
 enum subscribe_outcome fanout_join(struct fanout *fanout, struct subscriber *subscriber,
                                    struct channel_names names, uint64_t from, uint64_t now_ms);
 void fanout_leave(struct fanout *fanout, struct subscriber *subscriber, uint64_t now_ms);
+
+/*
+ * Moves a held subscriber to an earlier position, or one that lies beyond what is gone; what is
+ * missing up to `complete_after`, its client is told. 0 or -ENOMEM, then nothing has changed.
+ */
+int fanout_set_back(struct subscriber *subscriber, uint64_t position, uint64_t complete_after);
 
 /* Keeps events back while other bytes are on their way to the subscriber. */
 void fanout_hold(struct fanout *fanout, struct subscriber *subscriber);

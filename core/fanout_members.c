@@ -11,10 +11,9 @@ static void member_moved(struct fanout *fanout, struct feed *feed, uint32_t inde
         subscriber->broadcast_index = index;
         return;
     }
-    struct membership *memberships = subscriber_memberships(subscriber);
     for (unsigned i = 0; i < subscriber->channel_count; i++) {
-        if (memberships[i].feed == feed) {
-            memberships[i].index = index;
+        if (subscriber_feed(subscriber, i) == feed) {
+            *subscriber_index(subscriber, i) = index;
             return;
         }
     }
@@ -41,9 +40,9 @@ static void feed_leave(struct fanout *fanout, struct feed *feed, uint32_t index,
 static void leave_feeds(struct fanout *fanout, struct subscriber *subscriber, unsigned count,
                         bool all, uint64_t now_ms)
 {
-    struct membership *memberships = subscriber_memberships(subscriber);
     for (unsigned i = 0; i < count; i++) {
-        feed_leave(fanout, memberships[i].feed, memberships[i].index, now_ms);
+        feed_leave(fanout, subscriber_feed(subscriber, i), *subscriber_index(subscriber, i),
+                   now_ms);
     }
     if (all) {
         feed_leave(fanout, fanout->broadcast, subscriber->broadcast_index, now_ms);
@@ -53,10 +52,13 @@ static void leave_feeds(struct fanout *fanout, struct subscriber *subscriber, un
 static int join_feeds(struct fanout *fanout, struct subscriber *subscriber,
                       struct feed *const feeds[], unsigned count, uint64_t now_ms)
 {
-    struct membership *memberships = subscriber_memberships(subscriber);
     for (unsigned i = 0; i < count; i++) {
-        memberships[i].feed = feeds[i];
-        if (feed_add_member(feeds[i], subscriber, &memberships[i].index) < 0) {
+        if (count > 1) {
+            subscriber->in.many[i].feed = feeds[i];
+        } else {
+            subscriber->in.feed = feeds[i];
+        }
+        if (feed_add_member(feeds[i], subscriber, subscriber_index(subscriber, i)) < 0) {
             leave_feeds(fanout, subscriber, i, false, now_ms);
             return -ENOMEM;
         }
@@ -81,28 +83,47 @@ static void feeds_without_members(struct fanout *fanout, struct feed *const feed
     }
 }
 
+/* Lets go of what is not in the struct itself. */
+static void subscriber_reset(struct subscriber *subscriber)
+{
+    if (subscriber->channel_count > 1) {
+        memory_free(subscriber->in.many);
+    }
+    if (subscriber_is_inside_event(subscriber)) {
+        frame_unref(subscriber->catch_up->partial);
+    }
+    memory_free(subscriber->catch_up);
+    subscriber->catch_up = NULL;
+    subscriber->in.feed = NULL;
+    subscriber->channel_count = 0;
+    subscriber->flags = 0;
+}
+
 enum subscribe_outcome fanout_join(struct fanout *fanout, struct subscriber *subscriber,
                                    struct channel_names names, uint64_t from, uint64_t now_ms)
 {
     CHECK(!subscriber_is_joined(subscriber));
     CHECK(names.count <= SUBSCRIBER_CHANNELS_MAX);
-    struct feed *feeds[SUBSCRIBER_CHANNELS_MAX] = {NULL};
+    struct feed *feeds[SUBSCRIBER_CHANNELS_MAX];
     uint64_t sequence = 0;
-    subscriber->many = NULL;
+    memset(feeds, 0, names.count * sizeof(feeds[0]));
+    subscriber->catch_up = NULL;
     if (names.count > 1) {
-        subscriber->many = memory_calloc(names.count, sizeof(subscriber->many[0]));
-        if (subscriber->many == NULL) {
+        subscriber->in.many = memory_calloc(names.count, sizeof(subscriber->in.many[0]));
+        if (subscriber->in.many == NULL) {
             return SUBSCRIBE_NO_MEMORY;
         }
     }
+    subscriber->channel_count = (uint16_t)names.count;
     enum subscribe_outcome outcome =
         sequencer_subscribe(fanout->sequencer, fanout->shard, names, now_ms, feeds, &sequence);
-    if (outcome == SUBSCRIBE_DONE) {
-        subscriber->channel_count = (uint16_t)names.count;
-        if (join_feeds(fanout, subscriber, feeds, names.count, now_ms) < 0) {
-            sequencer_unsubscribe(fanout->sequencer, feeds, names.count, now_ms);
-            outcome = SUBSCRIBE_NO_MEMORY;
-        }
+    /* Also for a position that has not been reached: it would swallow the events up to it. */
+    subscriber->position = sequence;
+    if (outcome == SUBSCRIBE_DONE &&
+        (fanout_set_back(subscriber, min_u64(from, sequence), 0) < 0 ||
+         join_feeds(fanout, subscriber, feeds, names.count, now_ms) < 0)) {
+        sequencer_unsubscribe(fanout->sequencer, feeds, names.count, now_ms);
+        outcome = SUBSCRIBE_NO_MEMORY;
     }
     if (outcome != SUBSCRIBE_DONE) {
         unsigned obtained = 0;
@@ -110,15 +131,9 @@ enum subscribe_outcome fanout_join(struct fanout *fanout, struct subscriber *sub
             obtained++;
         }
         feeds_without_members(fanout, feeds, obtained, now_ms);
-        memory_free(subscriber->many);
-        subscriber->many = NULL;
-        subscriber->channel_count = 0;
+        subscriber_reset(subscriber);
         return outcome;
     }
-    /* Also for a position that has not been reached: it would swallow the events up to it. */
-    subscriber->position = min_u64(from, sequence);
-    subscriber->complete_after = 0;
-    subscriber->joined = sequence;
     subscriber->flags = SUBSCRIBER_JOINED | SUBSCRIBER_HELD;
     fanout_set_behind(fanout, subscriber, true);
     return SUBSCRIBE_DONE;
@@ -131,18 +146,10 @@ void fanout_leave(struct fanout *fanout, struct subscriber *subscriber, uint64_t
     list_remove_if_linked(&subscriber->ready);
     fanout_forget_sends(fanout, subscriber);
     struct feed *feeds[SUBSCRIBER_CHANNELS_MAX];
-    struct membership *memberships = subscriber_memberships(subscriber);
     for (unsigned i = 0; i < subscriber->channel_count; i++) {
-        feeds[i] = memberships[i].feed;
+        feeds[i] = subscriber_feed(subscriber, i);
     }
     leave_feeds(fanout, subscriber, subscriber->channel_count, true, now_ms);
     sequencer_unsubscribe(fanout->sequencer, feeds, subscriber->channel_count, now_ms);
-    if (subscriber->partial != NULL) {
-        frame_unref(subscriber->partial);
-        subscriber->partial = NULL;
-    }
-    memory_free(subscriber->many);
-    subscriber->many = NULL;
-    subscriber->channel_count = 0;
-    subscriber->flags = 0;
+    subscriber_reset(subscriber);
 }

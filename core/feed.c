@@ -4,7 +4,7 @@
 
 #include "core/base/memory.h"
 
-enum { FEED_WINDOW_MIN = 4, FEED_MEMBERS_MIN = 1 };
+enum { FEED_WINDOW_MIN = 4, FEED_MEMBERS_MIN = 2 };
 
 static_assert(offsetof(struct feed, released_bytes) - offsetof(struct feed, idle) >= 64,
               "what the sequencer writes shares no cache line with what the shard writes");
@@ -20,6 +20,10 @@ struct feed *feed_new(struct channel *channel, unsigned shard, uint64_t base)
         feed->passed = base;
         feed->settled = base;
         feed->pass_head = base;
+        feed->window.ring = &feed->window.one;
+        feed->window.capacity = 1;
+        feed->members = &feed->member;
+        feed->member_capacity = 1;
     }
     return feed;
 }
@@ -48,6 +52,18 @@ static struct frame *feed_drop_oldest(struct feed *feed)
     return frame;
 }
 
+/* Back to the place for one, if there is none in the window. */
+static void feed_window_reset(struct feed_window *window)
+{
+    CHECK(window->count == 0);
+    if (window->ring != &window->one) {
+        memory_free(window->ring);
+        window->ring = &window->one;
+        window->capacity = 1;
+    }
+    window->first = 0;
+}
+
 void feed_free(struct feed *feed)
 {
     CHECK(feed->member_count == 0);
@@ -56,21 +72,24 @@ void feed_free(struct feed *feed)
     while (feed->window.count > 0) {
         frame_unref(feed_drop_oldest(feed));
     }
-    memory_free(feed->window.ring);
-    memory_free(feed->members);
+    feed_window_reset(&feed->window);
+    if (feed->members != &feed->member) {
+        memory_free(feed->members);
+    }
     memory_free(feed);
 }
 
 int feed_add_member(struct feed *feed, struct subscriber *subscriber, uint32_t *ret_index)
 {
     if (feed->member_count == feed->member_capacity) {
-        uint32_t capacity =
-            feed->member_capacity == 0 ? FEED_MEMBERS_MIN : feed->member_capacity * 2;
+        bool in_place = feed->members == &feed->member;
+        uint32_t capacity = in_place ? FEED_MEMBERS_MIN : feed->member_capacity * 2;
         struct subscriber **members =
-            memory_realloc(feed->members, capacity * sizeof(struct subscriber *));
+            memory_realloc(in_place ? NULL : feed->members, capacity * sizeof(struct subscriber *));
         if (members == NULL) {
             return -ENOMEM;
         }
+        members[0] = in_place ? feed->member : members[0];
         feed->members = members;
         feed->member_capacity = capacity;
     }
@@ -120,7 +139,7 @@ void feed_remove_member(struct feed *feed, uint32_t index, uint32_t ret_moved[2]
 static int feed_window_grow(struct feed *feed)
 {
     struct feed_window *window = &feed->window;
-    uint32_t capacity = window->capacity == 0 ? FEED_WINDOW_MIN : window->capacity * 2;
+    uint32_t capacity = window->capacity == 1 ? FEED_WINDOW_MIN : window->capacity * 2;
     struct feed_entry *ring = memory_alloc(capacity * sizeof(*ring));
     if (ring == NULL) {
         return -ENOMEM;
@@ -128,7 +147,9 @@ static int feed_window_grow(struct feed *feed)
     for (uint32_t i = 0; i < window->count; i++) {
         ring[i] = *feed_entry_at(feed, i);
     }
-    memory_free(window->ring);
+    if (window->ring != &window->one) {
+        memory_free(window->ring);
+    }
     window->ring = ring;
     window->capacity = capacity;
     window->first = 0;
@@ -210,9 +231,8 @@ void feed_trim(struct feed *feed, uint64_t behind_bytes_max,
         struct frame *frame = feed_drop_oldest(feed);
         release(context, frame);
     }
-    if (window->count == 0 && window->capacity > FEED_WINDOW_MIN) {
-        memory_free(window->ring);
-        *window = (struct feed_window){0};
+    if (window->count == 0) {
+        feed_window_reset(window);
     }
 }
 

@@ -25,7 +25,6 @@ extern "C" {
 #endif
 
 struct channel;
-struct lag_limits;
 struct subscriber;
 
 struct feed_entry {
@@ -33,10 +32,12 @@ struct feed_entry {
     struct frame *frame;
 };
 
-/* Frames in hub order; a growing ring. */
+/* Frames in hub order; a growing ring. The first is in place: most feeds never have two at a time.
+ */
 struct feed_window {
-    struct feed_entry *ring;
-    uint32_t capacity; /* a power of two, or 0 */
+    struct feed_entry *ring; /* `one`, or allocated */
+    struct feed_entry one;
+    uint32_t capacity; /* a power of two */
     uint32_t first;
     uint32_t count;
     uint64_t bytes;
@@ -49,11 +50,11 @@ struct feed {
     uint64_t released_seen; /* its copy of `released_bytes`, never ahead of it */
 
     /* Rarely written: what the sequencer and the shard write for each event is a line apart. */
-    struct list idle;      /* linked while there are no members, and while retired */
-    uint64_t retired_tail; /* once detached: free when the queue's head has come this far */
+    struct list idle; /* linked while there are no members, and while retired */
     uint64_t idle_since_ms;
-    const struct lag_limits *lag; /* the channel's, never changed */
-    struct subscriber **members;
+    uint64_t retired_tail;       /* once detached: free when the queue's head has come this far */
+    struct subscriber **members; /* `member`, or allocated */
+    struct subscriber *member;   /* the one of a feed that has one */
     uint32_t member_count;
     uint32_t member_capacity;
     uint16_t shard; /* never changed */

@@ -4,11 +4,14 @@
 
 #include "core/base/memory.h"
 
-enum { HISTORY_CAPACITY_MIN = 4 };
+static struct frame **history_ring(const struct history *history)
+{
+    return history->capacity == 1 ? (struct frame **)&history->frames.one : history->frames.ring;
+}
 
 void history_init(struct history *history, uint64_t evicted_sequence)
 {
-    *history = (struct history){.evicted_sequence = evicted_sequence};
+    *history = (struct history){.capacity = 1, .evicted_sequence = evicted_sequence};
 }
 
 void history_fini(struct history *history)
@@ -18,15 +21,13 @@ void history_fini(struct history *history)
         history_evict_oldest(history, &released);
     }
     history_release(released);
-    memory_free(history->ring);
-    history->ring = NULL;
-    history->capacity = 0;
+    history_shrink(history);
 }
 
 struct frame *history_at(const struct history *history, uint32_t index)
 {
     DCHECK(index < history->count);
-    return history->ring[(history->first + index) & (history->capacity - 1)];
+    return history_ring(history)[(history->first + index) & (history->capacity - 1)];
 }
 
 int history_reserve(struct history *history, uint32_t count, const struct history_limits *limits)
@@ -37,7 +38,7 @@ int history_reserve(struct history *history, uint32_t count, const struct histor
     if (wanted <= history->capacity) {
         return 0;
     }
-    uint32_t capacity = history->capacity == 0 ? HISTORY_CAPACITY_MIN : history->capacity;
+    uint32_t capacity = history->capacity;
     while (capacity < wanted) {
         capacity *= 2;
     }
@@ -48,8 +49,10 @@ int history_reserve(struct history *history, uint32_t count, const struct histor
     for (uint32_t i = 0; i < history->count; i++) {
         ring[i] = history_at(history, i);
     }
-    memory_free(history->ring);
-    history->ring = ring;
+    if (history->capacity > 1) {
+        memory_free(history->frames.ring);
+    }
+    history->frames.ring = ring;
     history->capacity = capacity;
     history->first = 0;
     return 0;
@@ -60,7 +63,7 @@ void history_append(struct history *history, struct frame *frame)
     CHECK(history->count < history->capacity);
     DCHECK(history->count == 0 ||
            history_at(history, history->count - 1)->sequence < frame->sequence);
-    history->ring[(history->first + history->count) & (history->capacity - 1)] = frame;
+    history_ring(history)[(history->first + history->count) & (history->capacity - 1)] = frame;
     history->count++;
     history->bytes += frame_size(frame);
 }
@@ -99,9 +102,10 @@ void history_trim(struct history *history, const struct history_limits *limits, 
 void history_shrink(struct history *history)
 {
     if (history->count == 0) {
-        memory_free(history->ring);
-        history->ring = NULL;
-        history->capacity = 0;
+        if (history->capacity > 1) {
+            memory_free(history->frames.ring);
+        }
+        history->capacity = 1;
         history->first = 0;
     }
 }

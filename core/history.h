@@ -26,8 +26,11 @@ struct history_limits {
 };
 
 struct history {
-    struct frame **ring;
-    uint32_t capacity; /* a power of two, or 0 */
+    union {
+        struct frame **ring;
+        struct frame *one; /* capacity 1: in place of a ring */
+    } frames;
+    uint32_t capacity; /* a power of two */
     uint32_t first;    /* index of the oldest in the ring */
     uint32_t count;
     uint64_t bytes; /* sum of frame_size */

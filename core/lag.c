@@ -37,10 +37,17 @@ static bool first_after(struct sequencer *sequencer, const struct feed *feed, ui
     return is_whole;
 }
 
+/* Never changed, and a feed with members has its channel. */
+static const struct lag_limits *lag_of(const struct feed *feed)
+{
+    return feed->channel->lag;
+}
+
 bool lag_measure(const struct fanout *fanout, const struct subscriber *subscriber,
                  const struct feed *feed, struct lag *ret_lag)
 {
-    uint64_t after = max_u64(subscriber->position, subscriber->joined);
+    const struct catch_up *catch_up = subscriber->catch_up;
+    uint64_t after = max_u64(subscriber->position, catch_up != NULL ? catch_up->joined : 0);
     struct first_event first = {feed->head_bytes, fanout->wall_ms};
     if (feed->head <= after) {
         return false;
@@ -57,20 +64,18 @@ static bool is_over(const struct fanout *fanout, const struct subscriber *subscr
 {
     struct lag lag;
     return lag_measure(fanout, subscriber, feed, &lag) &&
-           (lag.is_lost || (feed->lag->bytes_max > 0 && lag.bytes > feed->lag->bytes_max) ||
-            (feed->lag->age_ms_max > 0 && lag.age_ms > feed->lag->age_ms_max));
+           (lag.is_lost || (lag_of(feed)->bytes_max > 0 && lag.bytes > lag_of(feed)->bytes_max) ||
+            (lag_of(feed)->age_ms_max > 0 && lag.age_ms > lag_of(feed)->age_ms_max));
 }
 
 /* What is to be done with the subscriber. */
 static enum lag_policy lag_check(const struct fanout *fanout, const struct subscriber *subscriber)
 {
-    const struct membership *memberships =
-        subscriber->many != NULL ? subscriber->many : &subscriber->only;
     enum lag_policy policy = LAG_CATCH_UP;
     for (unsigned i = 0; i < subscriber->channel_count; i++) {
-        const struct feed *feed = memberships[i].feed;
-        if (feed->lag->policy > policy && is_over(fanout, subscriber, feed)) {
-            policy = feed->lag->policy;
+        const struct feed *feed = subscriber_feed(subscriber, i);
+        if (lag_of(feed)->policy > policy && is_over(fanout, subscriber, feed)) {
+            policy = lag_of(feed)->policy;
         }
     }
     return policy;
@@ -83,7 +88,7 @@ bool lag_allows(struct fanout *fanout, struct subscriber *subscriber)
     }
     enum lag_policy policy = lag_check(fanout, subscriber);
     /* What is in the middle of an event can be cut, but not go on elsewhere. */
-    if (policy == LAG_CATCH_UP || (policy == LAG_SKIP && subscriber->partial != NULL)) {
+    if (policy == LAG_CATCH_UP || (policy == LAG_SKIP && subscriber_is_inside_event(subscriber))) {
         return true;
     }
     fanout->handler->lagging(fanout->owner, subscriber, policy);

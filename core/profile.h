@@ -143,6 +143,14 @@ void profile_published(struct profile *profile, unsigned count, uint64_t sequenc
 
 /* ---- The fan-out's side; `profile` may be NULL ---- */
 
+/* Nothing that was taken before has members that wait for it: those turns can be forgotten. */
+static inline void profile_at_rest(struct profile *profile)
+{
+    if (PROFILE_IS_ON && profile != NULL) {
+        profile->take_count = 0;
+    }
+}
+
 /* An event was taken from the queue. */
 void profile_taken(struct profile *profile, const struct frame *frame);
 /* That was all for this turn, up to this place in the order; `queue` is left with the others. */

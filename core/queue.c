@@ -10,6 +10,9 @@ static_assert(offsetof(struct queue, tail) - offsetof(struct queue, mask) > QUEU
 static_assert(offsetof(struct queue, head) - offsetof(struct queue, head_seen) > QUEUE_CACHE_LINE,
               "the producer's words and the consumer's share no line");
 
+/* How often the producer looks whether it may begin anew: once in a page of slots. */
+enum { QUEUE_REWIND_COUNT = 128 };
+
 int queue_init(struct queue *queue, uint32_t capacity)
 {
     CHECK(capacity >= 1);
@@ -56,10 +59,23 @@ bool queue_has_room(struct queue *queue, uint32_t count)
     return likely(room_seen(queue) >= count) || queue_room(queue) >= count;
 }
 
+/* Begins with the first slot again if the queue is empty. */
+static void queue_rewind(struct queue *queue)
+{
+    if (queue_room(queue) == queue_capacity(queue)) {
+        /* The consumer has nothing to pop until it has read a new tail, and reads this after it. */
+        queue->base = queue->pushed;
+    }
+}
+
 void queue_push(struct queue *queue, const struct queue_entry *entry, uint64_t bytes)
 {
     CHECK(queue_has_room(queue, 1));
-    struct queue_slot *slot = &queue->slots[queue->pushed & queue->mask];
+    uint64_t place = queue->pushed - queue->base;
+    if (place % QUEUE_REWIND_COUNT == 0 && place > 0) {
+        queue_rewind(queue);
+    }
+    struct queue_slot *slot = &queue->slots[(queue->pushed - queue->base) & queue->mask];
     slot->entry = *entry;
     slot->bytes = bytes;
     queue->pushed++;
@@ -94,8 +110,14 @@ bool queue_is_within(struct queue *queue, uint64_t bytes_max)
 uint64_t queue_tail(struct queue *queue)
 {
     /* Partner: the store of `tail` in queue_publish; see there. */
-    queue->tail_seen = __atomic_load_n(&queue->tail, __ATOMIC_ACQUIRE);
-    return queue->tail_seen;
+    uint64_t tail = __atomic_load_n(&queue->tail, __ATOMIC_ACQUIRE);
+    if (tail != queue->tail_seen) {
+        /* Partner: queue_rewind, before the release of a tail that we had not seen. While there is
+         * one, the queue is not empty, and nobody writes to it. */
+        queue->base_seen = queue->base;
+        queue->tail_seen = tail;
+    }
+    return tail;
 }
 
 uint64_t queue_head(const struct queue *queue)
@@ -114,7 +136,7 @@ bool queue_pop(struct queue *queue, struct queue_entry *ret_entry)
         return false;
     }
     DCHECK(queue->popped < queue->tail_seen);
-    const struct queue_slot *slot = &queue->slots[queue->popped & queue->mask];
+    const struct queue_slot *slot = &queue->slots[(queue->popped - queue->base_seen) & queue->mask];
     *ret_entry = slot->entry;
     queue->bytes_popped += slot->bytes;
     queue->popped++;

@@ -12,7 +12,9 @@
  *
  * Invariants
  *   - head <= tail <= pushed <= head + capacity; positions are free-running 64-bit counts that
- *     never wrap in the life of a hub; position modulo capacity is the slot.
+ *     never wrap in the life of a hub; position modulo capacity, counted from `base`, is the slot.
+ *   - Now and then, when all has been taken out, the first slots are used again, so that a queue
+ *     that was never full has not touched the memory of its last slots.
  *   - Entries come out in the order in which they went in, each once.
  *   - Full is an answer, asked for with queue_has_room before anything is pushed anywhere: a push
  *     into a full queue is a programmer's error.
@@ -67,6 +69,7 @@ struct queue {
     uint64_t bytes_pushed;        /* producer's own */
     uint64_t head_seen;           /* producer's copy of `head`, never ahead of it */
     uint64_t bytes_released_seen; /* producer's copy of `bytes_released`, likewise */
+    uint64_t base;                /* the position in the first slot; moved while it is empty */
 
     char consumer_apart[QUEUE_CACHE_LINE];
 
@@ -76,6 +79,7 @@ struct queue {
     uint64_t popped;         /* consumer's own: head plus what is not released yet */
     uint64_t bytes_popped;   /* consumer's own */
     uint64_t tail_seen;      /* consumer's copy of `tail`, never ahead of it */
+    uint64_t base_seen;      /* ... and of `base` */
 };
 
 /* `capacity` entries, a power of two from 1 to QUEUE_CAPACITY_MAX. */

@@ -9,10 +9,9 @@ struct sources {
 static void sources_of(struct sources *sources, const struct sequencer *sequencer,
                        struct subscriber *subscriber)
 {
-    const struct membership *memberships = subscriber_memberships(subscriber);
     sources->count = 0;
     for (unsigned i = 0; i < subscriber->channel_count; i++) {
-        sources->histories[sources->count++] = &memberships[i].feed->channel->history;
+        sources->histories[sources->count++] = &subscriber_feed(subscriber, i)->channel->history;
     }
     sources->histories[sources->count++] = &sequencer->broadcast->history;
 }

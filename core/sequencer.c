@@ -505,7 +505,6 @@ static enum subscribe_outcome feed_obtain(struct sequencer *sequencer, unsigned 
         if (feed == NULL) {
             return SUBSCRIBE_NO_MEMORY;
         }
-        feed->lag = channel->lag;
         if (channel_add_feed(channel, feed) < 0) {
             feed_free(feed);
             return SUBSCRIBE_NO_MEMORY;

@@ -1,8 +1,11 @@
 /*
  * A subscriber is a cursor: a position in the hub's total order, valid for all of its channels at
- * once. Everything of its channels up to `position` has been handed to the kernel, plus, when
- * `partial` is set, the first `partial_sent` bytes of the next frame. That one frame is all that a
+ * once. Everything of its channels up to `position` has been handed to the kernel, plus, when there
+ * is a `partial` frame, the first `partial_sent` bytes of it. That one frame is all that a
  * subscriber ever pins: one that lags costs a number, not a queue.
+ *
+ * What only those need who are or were behind is apart (struct catch_up), so that the many who keep
+ * up do not pay for it.
  *
  * Embedded in a connection; owned and touched by its shard only.
  */
@@ -23,6 +26,17 @@ struct membership {
     uint32_t index;
 };
 
+struct catch_up {
+    /*
+     * What is missing up to here, the client was told. Between `position` and this, histories are
+     * read with holes: what the quiet channels still retain is sent all the same.
+     */
+    uint64_t complete_after;
+    uint64_t joined;       /* the newest event when it did; see core/lag.h */
+    struct frame *partial; /* a reference */
+    uint32_t partial_sent;
+};
+
 /* The most channels that one connection may be configured to hold. */
 enum { SUBSCRIBER_CHANNELS_MAX = 1024 };
 
@@ -35,28 +49,44 @@ enum {
 
 struct subscriber {
     uint64_t position;
-    /*
-     * What is missing up to here, the client was told. Between `position` and this, histories are
-     * read with holes: what the quiet channels still retain is sent all the same.
-     */
-    uint64_t complete_after;
-    uint64_t joined;       /* the newest event when it did; see core/lag.h */
-    struct frame *partial; /* a reference */
-    uint32_t partial_sent;
-    uint32_t turn; /* the fan-out turn of its last send */
+    struct catch_up *catch_up; /* NULL for nearly all */
+    uint32_t turn;             /* the fan-out turn of its last send */
     uint8_t flags;
     uint8_t view; /* enum frame_view */
     uint16_t channel_count;
+    union {
+        struct feed *feed;       /* of a subscriber of one channel */
+        struct membership *many; /* of several: channel_count of them */
+    } in;
+    uint32_t index;           /* of a subscriber of one channel, in feed->members */
     uint32_t broadcast_index; /* in the broadcast feed's members */
     /* Linked while it is due for a visit of its own, outside the passes, and while blocked. */
     struct list ready;
-    struct membership only;  /* of a subscriber of one channel */
-    struct membership *many; /* channel_count of them; NULL for one channel or none */
 };
 
-static inline struct membership *subscriber_memberships(struct subscriber *subscriber)
+static_assert(sizeof(struct subscriber) == 56, "there may be a million of them");
+
+static inline struct feed *subscriber_feed(const struct subscriber *subscriber, unsigned i)
 {
-    return subscriber->many != NULL ? subscriber->many : &subscriber->only;
+    return subscriber->channel_count > 1 ? subscriber->in.many[i].feed : subscriber->in.feed;
+}
+
+/* In the members of that feed. */
+static inline uint32_t *subscriber_index(struct subscriber *subscriber, unsigned i)
+{
+    return subscriber->channel_count > 1 ? &subscriber->in.many[i].index : &subscriber->index;
+}
+
+/* Some of the next event is sent: nothing else may be said before its rest. */
+static inline bool subscriber_is_inside_event(const struct subscriber *subscriber)
+{
+    return subscriber->catch_up != NULL && subscriber->catch_up->partial != NULL;
+}
+
+/* What is missing up to here, the client knows. */
+static inline uint64_t subscriber_complete_after(const struct subscriber *subscriber)
+{
+    return subscriber->catch_up != NULL ? subscriber->catch_up->complete_after : 0;
 }
 
 static inline bool subscriber_is_joined(const struct subscriber *subscriber)

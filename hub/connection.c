@@ -728,8 +728,8 @@ void connection_flushed(struct connection *connection)
         break;
     case CONNECTION_WAITING:
         connection_set_timer(connection, (uint64_t)shard->config->keepalive_seconds * 1000);
-        if (connection->errand != NULL) {
-            errand_flushed(connection->errand);
+        if (connection->id.errand != NULL) {
+            errand_flushed(connection->id.errand);
         }
         break;
     case CONNECTION_LINGERING:
@@ -772,7 +772,7 @@ static struct span stream_channel(struct connection *connection)
     if (subscriber->channel_count == 0) {
         return span_of("broadcast");
     }
-    return channel_name_of(subscriber_memberships(&connection->subscriber)[0].feed->channel);
+    return channel_name_of(subscriber_feed(subscriber, 0)->channel);
 }
 
 static void stream_log(struct connection *connection, const char *event, const char *reason)
@@ -831,7 +831,7 @@ void connection_end_stream(struct connection *connection, const char *reason)
     if ((connection->flags & CONNECTION_ENDING) != 0) {
         return;
     }
-    if (subscriber->partial != NULL || (subscriber->flags & SUBSCRIBER_BLOCKED) != 0) {
+    if (subscriber_is_inside_event(subscriber) || (subscriber->flags & SUBSCRIBER_BLOCKED) != 0) {
         /* In the middle of an event nothing else can be said. */
         connection_close(connection, reason);
         return;
@@ -863,13 +863,14 @@ void connection_close(struct connection *connection, const char *reason)
         if ((connection->flags & CONNECTION_NAMED) != 0) {
             memory_free(connection->id.name);
         }
+        connection->id.errand = NULL;
     }
     if (subscriber_is_joined(&connection->subscriber)) {
         fanout_leave(&shard->fanout, &connection->subscriber, shard->wall_ms);
     }
-    if (connection->errand != NULL) {
-        errand_abandon(connection->errand);
-        connection->errand = NULL;
+    if (connection->id.errand != NULL) {
+        errand_abandon(connection->id.errand);
+        connection->id.errand = NULL;
     }
     exchange_free(connection);
     connection_drop_outbox(connection);

@@ -22,7 +22,7 @@ struct errand *errand_new(struct connection *connection)
         errand->parts[i].shard = origin->hub->shards[i];
         buffer_init(&errand->parts[i].result, ERRAND_RESULT_MAX_BYTES);
     }
-    connection->errand = errand;
+    connection->id.errand = errand;
     connection_wait(connection);
     return errand;
 }
@@ -42,7 +42,7 @@ static void errand_finish(struct errand *errand)
 {
     struct connection *connection = errand->connection;
     if (connection != NULL) {
-        connection->errand = NULL;
+        connection->id.errand = NULL;
     }
     errand_free(errand);
     if (connection != NULL && connection->state == CONNECTION_WAITING) {

@@ -169,29 +169,16 @@ ssize_t http2_take(struct connection *stream, struct span bytes)
     return (ssize_t)taken;
 }
 
-/* What a subscriber that is tried again will ask for at least. */
-static size_t stream_wants(const struct connection *stream)
-{
-    const struct subscriber *subscriber = &stream->subscriber;
-    if (subscriber->partial == NULL) {
-        return HTTP2_WOKEN_BYTES;
-    }
-    size_t len = frame_view(subscriber->partial, (enum frame_view)subscriber->view).len;
-    return max_u64(len - subscriber->partial_sent, HTTP2_WOKEN_BYTES);
-}
-
 /* Counts those of the woken that the fan-out has not come to yet, and forgets the others. */
-static uint32_t woken_settle(struct http2 *http2, size_t *ret_wanted)
+static uint32_t woken_settle(struct http2 *http2)
 {
     uint32_t count = 0;
     struct list *next;
-    *ret_wanted = 0;
     for (struct list *link = http2->woken.next; link != &http2->woken; link = next) {
         const struct connection *stream = container_of(link, struct connection, waiting);
         next = link->next;
         if (list_is_linked(&stream->subscriber.ready)) {
             count++; /* a blocked one has gone over to another list */
-            *ret_wanted += stream_wants(stream);
         } else {
             list_remove(link);
         }
@@ -205,10 +192,9 @@ static uint32_t woken_settle(struct http2 *http2, size_t *ret_wanted)
  */
 static void subscribers_wake(struct http2 *http2)
 {
-    size_t wanted = 0;
-    uint32_t count = woken_settle(http2, &wanted);
+    uint32_t count = woken_settle(http2);
     struct list *link;
-    while (count < HTTP2_WOKEN_MAX && shared_room(http2) > wanted &&
+    while (count < HTTP2_WOKEN_MAX && shared_room(http2) > (size_t)count * HTTP2_WOKEN_BYTES &&
            (link = list_take(&http2->blocked)) != NULL) {
         struct connection *stream = container_of(link, struct connection, waiting);
         if (stream_window(http2, stream) == 0) {
@@ -217,7 +203,6 @@ static void subscribers_wake(struct http2 *http2)
         }
         fanout_writable(&stream->shard->fanout, &stream->subscriber);
         list_append(&http2->woken, link);
-        wanted += min_size(stream_wants(stream), stream_window(http2, stream));
         count++;
     }
     if (!list_is_empty(&http2->blocked) && shared_room(http2) > 0) {

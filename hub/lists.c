@@ -275,7 +275,9 @@ static void clients_done(struct errand *errand)
         }
     }
     buffer_init(&page, LIST_PAGE_BYTES_MAX);
-    clients_merge(errand, last, &page);
+    if (!failed) {
+        clients_merge(errand, last, &page); /* of a part without memory items may be incomplete */
+    }
     page.failed |= failed;
     state->walk.after = last;
     state->walk.started = true;

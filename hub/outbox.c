@@ -1,6 +1,4 @@
 /* The writing half of hub/connection.h. */
-#include <stdio.h>
-
 #include "core/base/memory.h"
 #include "hub/connection.h"
 #include "hub/http2.h"
@@ -87,9 +85,14 @@ void connection_write_chunk(struct connection *connection, struct span bytes)
         connection_write(connection, bytes);
         return;
     }
-    char head[24];
-    int head_len = snprintf(head, sizeof(head), "%zx\r\n", bytes.len);
-    connection_write(connection, span_make(head, (size_t)head_len));
+    char head[2 * sizeof(bytes.len) + 2];
+    size_t at = sizeof(head);
+    head[--at] = '\n';
+    head[--at] = '\r';
+    for (size_t left = bytes.len; left > 0; left >>= 4) {
+        head[--at] = "0123456789abcdef"[left & 15];
+    }
+    connection_write(connection, span_make(head + at, sizeof(head) - at));
     connection_write(connection, bytes);
     connection_write(connection, span_of("\r\n"));
 }

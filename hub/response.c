@@ -264,15 +264,21 @@ static unsigned long long retry_ms(struct shard *shard)
 void response_stream_first_words(struct connection *connection, bool with_place)
 {
     struct shard *shard = connection->shard;
-    char id[EVENT_ID_LEN];
-    char place[40] = "";
-    char text[80];
+    char room[96];
+    struct buffer text = {.bytes = room, .capacity = sizeof(room), .limit = sizeof(room)};
+    buffer_append_string(&text, ": spate\n");
     if (with_place) {
+        char id[EVENT_ID_LEN];
         event_id_write(id, shard->hub->epoch, connection->subscriber.position);
-        snprintf(place, sizeof(place), "id: %.*s\n", EVENT_ID_LEN, id);
+        buffer_append_string(&text, "id: ");
+        buffer_append(&text, id, sizeof(id));
+        buffer_append_string(&text, "\n");
     }
-    int len = snprintf(text, sizeof(text), ": spate\n%sretry: %llu\n\n", place, retry_ms(shard));
-    connection_write_chunk(connection, span_make(text, (size_t)len));
+    buffer_append_string(&text, "retry: ");
+    buffer_append_u64(&text, retry_ms(shard));
+    buffer_append_string(&text, "\n\n");
+    CHECK(!text.failed);
+    connection_write_chunk(connection, buffer_span(&text));
 }
 
 void response_stream_retry(struct connection *connection)

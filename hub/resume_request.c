@@ -164,8 +164,10 @@ void resume_request_apply(struct resume_request *request, struct call *call)
     struct resume_point point =
         resume_resolve(&call->shard->hub->sequencer, subscriber, request->kind, request->value);
     CHECK((subscriber->flags & SUBSCRIBER_HELD) != 0);
-    subscriber->position = point.position;
-    subscriber->complete_after = point.complete_after;
+    if (fanout_set_back(subscriber, point.position, point.complete_after) < 0) {
+        connection_close(call->connection, "no memory");
+        return;
+    }
     if (point.is_expired) {
         request->gap = "expired";
     } else if (point.is_future) {

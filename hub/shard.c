@@ -258,8 +258,11 @@ static void shard_fanout_lapped(void *owner, struct subscriber *subscriber, uint
         resume_resolve(&shard->hub->sequencer, subscriber, RESUME_AFTER, subscriber->position);
     /* What is on its way to this shard but no longer retained is gone too: the client is told so.
      */
-    subscriber->position = point.first_available > 0 ? point.first_available - 1 : point.position;
-    subscriber->complete_after = point.complete_after;
+    uint64_t position = point.first_available > 0 ? point.first_available - 1 : point.position;
+    if (fanout_set_back(subscriber, position, point.complete_after) < 0) {
+        connection_close(connection, "no memory");
+        return;
+    }
     fanout_hold(&shard->fanout, subscriber);
     resume_write_gap(connection, "expired", span_make(id, sizeof(id)), point.first_available);
 }
@@ -304,7 +307,7 @@ static const struct fanout_handler shard_fanout_handler = {
 static bool connection_is_inside_event(const struct connection *connection)
 {
     return connection->state == CONNECTION_STREAMING &&
-           (connection->subscriber.partial != NULL ||
+           (subscriber_is_inside_event(&connection->subscriber) ||
             (connection->subscriber.flags & SUBSCRIBER_BLOCKED) != 0);
 }
 
@@ -355,7 +358,10 @@ static void shard_send_outboxes(struct shard *shard)
 
 static void shard_timers(struct shard *shard)
 {
-    shard->wheel_ms = min_u64(shard->now_ms, shard->wheel_ms + SHARD_TIMER_STEP_MS);
+    uint64_t step_ms = min_u64(shard->now_ms, shard->wheel_ms + SHARD_TIMER_STEP_MS);
+    /* However slow turns are, timers are late by one of them at most. */
+    shard->wheel_ms = max_u64(step_ms, shard->timers_ms);
+    shard->timers_ms = shard->now_ms;
     for (unsigned i = 0; i < SHARD_TIMERS_PER_TURN; i++) {
         struct wheel_node *node = wheel_take(&shard->wheel, shard->wheel_ms);
         if (node == NULL) {
@@ -724,6 +730,7 @@ int shard_open(struct shard *shard)
     shard->wall_ms = hub_wall_ms();
     wheel_init(&shard->wheel, shard->now_ms);
     shard->wheel_ms = shard->now_ms;
+    shard->timers_ms = shard->now_ms;
     for (unsigned i = 0; i < hub->listen_count; i++) {
         struct shard_listener *listener = &shard->listeners[i];
         listener->listener.fd = hub->listens[i].fds[shard->shard_index];

@@ -33,7 +33,7 @@ extern "C" {
 
 enum {
     /* Connections are allocated in blocks of this many. */
-    SHARD_SLAB_COUNT = 256,
+    SHARD_SLAB_COUNT = 64,
     /* Sends of control bytes (answers, heartbeats) in one turn; tokens follow the fan-out's. */
     SHARD_CONTROL_SENDS_MAX = 4096,
     /*
@@ -45,8 +45,8 @@ enum {
     SHARD_FANOUT_SENDS_MOST = 256,
     SHARD_TIMERS_PER_TURN = 1024,
     /*
-     * After a standstill, time goes on for the timers by so much a turn: what peers sent meanwhile
-     * is read before they are told that their time is up.
+     * After a standstill, the first turn lets time go on for the timers by so much, the next up to
+     * the first: what peers had sent by then is read before they are told that their time is up.
      */
     SHARD_TIMER_STEP_MS = 250,
     SHARD_SWEEP_MS = 500,
@@ -112,7 +112,8 @@ struct shard {
     uint64_t now_ms;  /* monotonic, of this turn */
     uint64_t wall_ms; /* Unix, of this turn */
     struct wheel wheel;
-    uint64_t wheel_ms; /* up to then the timers have been served */
+    uint64_t wheel_ms;  /* up to then the timers have been served */
+    uint64_t timers_ms; /* now_ms of the turn that did */
     uint64_t sweep_due_ms;
     uint64_t sweep_after; /* the sequencer's place in its sweep (shard 0) */
     bool draining;

@@ -70,10 +70,8 @@ static void look_at_all(struct slow_search *search, const struct list *list)
     for (const struct list *link = list->next; link != list && search->looks < SLOW_LOOKS_MAX;
          link = link->next) {
         const struct subscriber *subscriber = container_of(link, const struct subscriber, ready);
-        const struct membership *memberships =
-            subscriber->many != NULL ? subscriber->many : &subscriber->only;
         for (unsigned i = 0; i < subscriber->channel_count; i++) {
-            look_at_membership(search, subscriber, memberships[i].feed);
+            look_at_membership(search, subscriber, subscriber_feed(subscriber, i));
         }
         look_at_membership(search, subscriber, search->fanout->broadcast);
     }

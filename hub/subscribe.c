@@ -159,6 +159,9 @@ static void subscription_open(struct call *call, struct subscription *subscripti
     }
     struct resume_request *resume = &subscription->resume;
     resume_request_apply(resume, call);
+    if (connection->state != CONNECTION_STREAMING) {
+        return; /* no memory for it */
+    }
     stream_begin(call, resume->gap);
     if (connection->state != CONNECTION_STREAMING) {
         return; /* no memory for it */

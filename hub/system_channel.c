@@ -108,7 +108,6 @@ void system_presence(struct connection *connection, const char *reason)
         return;
     }
     struct subscriber *subscriber = &connection->subscriber;
-    const struct membership *memberships = subscriber_memberships(subscriber);
     char address[ADDRESS_TEXT_MAX];
     struct buffer data;
     buffer_init(&data, SYSTEM_NOTICE_BYTES_MAX);
@@ -122,7 +121,7 @@ void system_presence(struct connection *connection, const char *reason)
                   subscriber->channel_count);
     for (unsigned i = 0; i < subscriber->channel_count && i < SYSTEM_CHANNELS_SHOWN; i++) {
         buffer_append_string(&data, i == 0 ? "\"" : ",\"");
-        buffer_append_json(&data, channel_name_of(memberships[i].feed->channel));
+        buffer_append_json(&data, channel_name_of(subscriber_feed(subscriber, i)->channel));
         buffer_append_string(&data, "\"");
     }
     buffer_append_string(&data, "]");

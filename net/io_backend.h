@@ -39,6 +39,7 @@ enum {
     IO_STREAM_POLLED = 1 << 12,    /* the multishot poll is armed */
     IO_STREAM_RECEIVING = 1 << 13, /* a receive is in flight */
     IO_STREAM_HELD = 1 << 14,      /* bytes came in while reading was being stopped */
+    IO_STREAM_BULKY = 1 << 15,     /* what came last was too much for a small buffer */
 };
 
 /* Bits of io_listener.flags. */

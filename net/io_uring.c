@@ -49,22 +49,46 @@ static void uring_queue(struct uring *uring, struct io_stream *stream)
     }
 }
 
+static struct uring_buffer **uring_buffers(struct uring *uring, bool large)
+{
+    return large ? &uring->large_free : &uring->small_free;
+}
+
+/* NULL if none is free. */
+static struct uring_buffer *uring_buffer_get(struct uring *uring, const struct io_stream *stream)
+{
+    bool large = io_stream_has(stream, IO_STREAM_BULKY) && uring->large_free != NULL;
+    struct uring_buffer **list = uring_buffers(uring, large);
+    struct uring_buffer *buffer = *list;
+    if (buffer != NULL) {
+        *list = buffer->next;
+        buffer->next = NULL;
+    }
+    return buffer;
+}
+
+static void uring_buffer_put(struct uring *uring, struct uring_buffer *buffer)
+{
+    struct uring_buffer **list = uring_buffers(uring, buffer->size == URING_LARGE_SIZE);
+    buffer->stream = NULL;
+    buffer->next = *list;
+    *list = buffer;
+}
+
 static void uring_receive(struct uring *uring, struct io_stream *stream)
 {
     if (io_stream_has(stream, IO_STREAM_RECEIVING | IO_STREAM_QUEUED)) {
         return;
     }
     CHECK(!io_stream_has(stream, IO_STREAM_HELD));
-    struct uring_buffer *buffer = uring->buffer_free;
+    struct uring_buffer *buffer = uring_buffer_get(uring, stream);
     if (buffer == NULL) {
         uring_queue(uring, stream);
         return;
     }
-    uring->buffer_free = buffer->next;
-    buffer->next = NULL;
     buffer->stream = stream;
     struct io_uring_sqe *sqe = uring_get_sqe(uring);
-    io_uring_prep_recv(sqe, stream->descriptor, buffer->bytes, URING_BUFFER_SIZE, MSG_DONTWAIT);
+    io_uring_prep_recv(sqe, stream->descriptor, buffer->bytes, buffer->size, MSG_DONTWAIT);
     uring_target(uring, sqe, 0);
     io_uring_sqe_set_data64(sqe, uring_data(buffer, URING_RECEIVE));
     /* Bytes that come from now on set it again by the poll. */
@@ -229,14 +253,17 @@ static void uring_receive_event(struct uring *uring, const struct uring_event *e
     CHECK(io_stream_has(stream, IO_STREAM_RECEIVING));
     io_stream_clear(stream, IO_STREAM_RECEIVING);
     if (uring_landed(uring, stream)) {
-        bool more =
-            event->result == URING_BUFFER_SIZE || (event->flags & IORING_CQE_F_SOCK_NONEMPTY) != 0;
+        bool full = event->result == (int32_t)buffer->size;
+        bool more = full || (event->flags & IORING_CQE_F_SOCK_NONEMPTY) != 0;
+        if (full) {
+            io_stream_set(stream, IO_STREAM_BULKY);
+        } else if (event->result <= URING_SMALL_SIZE) {
+            io_stream_clear(stream, IO_STREAM_BULKY);
+        }
         uring_received(uring, stream, buffer->bytes, event->result, more);
         uring_settle(uring, stream);
     }
-    buffer->stream = NULL;
-    buffer->next = uring->buffer_free;
-    uring->buffer_free = buffer;
+    uring_buffer_put(uring, buffer);
 }
 
 static void uring_writable_event(struct uring *uring, const struct uring_event *event)
@@ -382,7 +409,7 @@ static void uring_shutdown(struct io *io, struct io_stream *stream)
 static void uring_free_memory(struct uring *uring)
 {
     if (uring->buffer_bytes != NULL) {
-        memory_unmap(uring->buffer_bytes, (size_t)URING_BUFFER_COUNT * URING_BUFFER_SIZE);
+        memory_unmap(uring->buffer_bytes, URING_BUFFERS_BYTES);
     }
     io_fini(&uring->io);
     memory_free(uring);
@@ -415,15 +442,18 @@ static const struct io_backend uring_backend = {
 
 static bool uring_buffers_init(struct uring *uring)
 {
-    uring->buffer_bytes = memory_map((size_t)URING_BUFFER_COUNT * URING_BUFFER_SIZE);
+    uring->buffer_bytes = memory_map(URING_BUFFERS_BYTES);
     if (uring->buffer_bytes == NULL) {
         return false;
     }
-    for (size_t i = 0; i < URING_BUFFER_COUNT; i++) {
-        struct uring_buffer *buffer = &uring->buffers[i];
-        buffer->bytes = uring->buffer_bytes + i * URING_BUFFER_SIZE;
-        buffer->next = uring->buffer_free;
-        uring->buffer_free = buffer;
+    /* From the last on, so that the first are taken first. */
+    char *bytes = uring->buffer_bytes + URING_BUFFERS_BYTES;
+    for (size_t i = URING_BUFFER_COUNT; i > 0; i--) {
+        struct uring_buffer *buffer = &uring->buffers[i - 1];
+        buffer->size = i <= URING_SMALL_COUNT ? URING_SMALL_SIZE : URING_LARGE_SIZE;
+        bytes -= buffer->size;
+        buffer->bytes = bytes;
+        uring_buffer_put(uring, buffer);
     }
     return true;
 }

@@ -1,11 +1,19 @@
 /*
  * A chained hash table whose nodes live inside what they index.
  *
- * The bucket array is sized once, by the most nodes the table may ever hold, and mapped lazily:
- * pages cost memory only when touched, and no operation ever stops to rehash. A node's bucket is
- * the top bits of its hash, so walking the buckets visits nodes in hash order: a walk can be cut
- * into pages
- * (`table_next` from the last hash seen) that stay correct while nodes come and go.
+ * A node's bucket is the top bits of its hash, so walking the buckets visits nodes in hash order: a
+ * walk can be cut into pages (`table_next` from the last hash seen) that stay correct while nodes
+ * come and go.
+ *
+ * The table grows by a bucket for each node, so that its memory follows the nodes and no operation
+ * ever stops to rehash. With one more bit, bucket i becomes 2i and 2i+1. The last buckets are split
+ * first, so that all happens in place:
+ *
+ *     0 ......... split        2 * split .................. 2 << bucket_bits
+ *     [ not split ]            [ split: one bit more ]
+ *
+ * The array is mapped for the most nodes that the table may ever hold; its pages cost memory only
+ * when touched.
  *
  * Threads: as its owner says; the table has no lock.
  */
@@ -27,7 +35,9 @@ struct table {
     struct table_node **buckets;
     uint64_t *occupied; /* a bit per bucket that is not empty, so that walks skip the empty ones */
     uint64_t *summary;  /* a bit per word of `occupied` that is not zero */
-    unsigned bucket_bits;
+    unsigned bucket_bits;     /* of the buckets that are not split */
+    unsigned bucket_bits_max; /* what the array has room for */
+    size_t split;             /* buckets from here on are: they have one bit more */
     uint64_t count;
 };
 

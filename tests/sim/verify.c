@@ -9,22 +9,21 @@
 
 static bool is_up_to_date(const struct fanout *fanout, struct subscriber *subscriber)
 {
-    const struct membership *memberships = subscriber_memberships(subscriber);
     for (unsigned i = 0; i < subscriber->channel_count; i++) {
-        if (subscriber->position < memberships[i].feed->head) {
+        if (subscriber->position < subscriber_feed(subscriber, i)->head) {
             return false;
         }
     }
-    return subscriber->position >= fanout->broadcast->head && subscriber->partial == NULL;
+    return subscriber->position >= fanout->broadcast->head &&
+           !subscriber_is_inside_event(subscriber);
 }
 
 /* A pass of one of its feeds will come by. */
 static bool is_awaited(const struct fanout *fanout, struct subscriber *subscriber)
 {
-    const struct membership *memberships = subscriber_memberships(subscriber);
     for (unsigned i = 0; i < subscriber->channel_count; i++) {
-        if (subscriber->position < memberships[i].feed->head &&
-            list_is_linked(&memberships[i].feed->dirty)) {
+        if (subscriber->position < subscriber_feed(subscriber, i)->head &&
+            list_is_linked(&subscriber_feed(subscriber, i)->dirty)) {
             return true;
         }
     }
@@ -34,11 +33,10 @@ static bool is_awaited(const struct fanout *fanout, struct subscriber *subscribe
 
 static void verify_membership(const struct shard *shard, struct subscriber *subscriber)
 {
-    const struct membership *memberships = subscriber_memberships(subscriber);
     for (unsigned i = 0; i <= subscriber->channel_count; i++) {
         bool last = i == subscriber->channel_count;
-        const struct feed *feed = last ? shard->fanout.broadcast : memberships[i].feed;
-        uint32_t index = last ? subscriber->broadcast_index : memberships[i].index;
+        const struct feed *feed = last ? shard->fanout.broadcast : subscriber_feed(subscriber, i);
+        uint32_t index = last ? subscriber->broadcast_index : *subscriber_index(subscriber, i);
         if (index >= feed->member_count || feed->members[index] != subscriber) {
             world_fail("shard %u: a subscriber is not where it thinks it is", shard->shard_index);
         } else if ((subscriber->flags & SUBSCRIBER_BEHIND) == 0 &&
@@ -73,11 +71,12 @@ static void verify_subscriber(struct shard *shard, struct connection *connection
         world_fail("shard %u: a subscriber at event %llu is forgotten", shard->shard_index,
                    (unsigned long long)subscriber->position);
     }
-    if (subscriber->partial != NULL &&
-        subscriber->partial_sent >= frame_view(subscriber->partial, subscriber->view).len) {
+    const struct catch_up *catch_up = subscriber->catch_up;
+    bool inside = subscriber_is_inside_event(subscriber);
+    if (inside && catch_up->partial_sent >= frame_view(catch_up->partial, subscriber->view).len) {
         world_fail("shard %u: a part of an event is all of it", shard->shard_index);
     }
-    if (subscriber->partial != NULL && !behind) {
+    if (inside && !behind) {
         world_fail("shard %u: a subscriber inside an event counts as up to date",
                    shard->shard_index);
     }
@@ -128,7 +127,7 @@ static void verify_connection(struct shard *shard, struct connection *connection
     if (!list_is_linked(&connection->timer.link) && (streaming || !carried)) {
         world_fail("shard %u: a connection without a timer", shard->shard_index);
     }
-    if (connection->state == CONNECTION_WAITING && connection->errand == NULL &&
+    if (connection->state == CONNECTION_WAITING && connection->id.errand == NULL &&
         shard->control_send_count == 0 && connection->outbox == NULL) {
         world_fail("shard %u: a connection waits for nothing", shard->shard_index);
     }
@@ -183,7 +182,7 @@ static void verify_credit(unsigned source, const struct shard *shard, const stru
     const struct queue *queue = &shard->queue;
     uint64_t bytes = 0;
     for (uint64_t i = queue->popped; i < queue->pushed; i++) {
-        const struct queue_slot *slot = &queue->slots[i & queue->mask];
+        const struct queue_slot *slot = &queue->slots[(i - queue->base) & queue->mask];
         bytes += slot->entry.feed == feed ? frame_size(slot->entry.frame) : 0;
     }
     for (uint32_t i = 0; i < feed->window.count; i++) {

@@ -550,6 +550,40 @@ static void test_table_walk_while_it_changes(void **state)
     }
 }
 
+enum { MANY_NODES = 3000 };
+
+/* Memory is touched, and chains grow, in proportion to the nodes there are, not to the limit. */
+static void test_table_follows_its_nodes(void **state)
+{
+    (void)state;
+    static struct table_node nodes[MANY_NODES];
+    struct random random;
+    struct table table;
+    random_init(&random, run_seed);
+    assert_int_equal(table_init(&table, 1 << 20), 0);
+    for (unsigned i = 0; i < MANY_NODES; i++) {
+        table_add(&table, &nodes[i], random_next(&random));
+        size_t buckets = ((size_t)2 << table.bucket_bits) - table.split;
+        assert_true(buckets <= max_u64(64, table.count));
+        assert_true(2 * buckets >= table.count);
+        assert_true(((size_t)1 << table.bucket_bits) <= max_u64(64, table.count));
+    }
+    for (size_t i = (size_t)2 << table.bucket_bits; i < (size_t)1 << 20; i++) {
+        assert_null(table.buckets[i]);
+    }
+    uint64_t walked = 0;
+    struct table_node *node = table_next(&table, 0, true);
+    for (; node != NULL; node = table_next(&table, node->hash, false)) {
+        walked++;
+    }
+    assert_int_equal(walked, MANY_NODES);
+    for (unsigned i = 0; i < MANY_NODES; i++) {
+        assert_ptr_equal(table_find(&table, nodes[i].hash), &nodes[i]);
+        table_remove(&table, &nodes[i]);
+    }
+    table_fini(&table);
+}
+
 static void test_table_without_memory(void **state)
 {
     (void)state;
@@ -701,6 +735,7 @@ int main(void)
         cmocka_unit_test(test_list_is_its_model),
         cmocka_unit_test(test_table_is_its_model),
         cmocka_unit_test(test_table_walk_while_it_changes),
+        cmocka_unit_test(test_table_follows_its_nodes),
         cmocka_unit_test(test_table_without_memory),
         cmocka_unit_test(test_wheel_is_its_model),
         cmocka_unit_test(test_wheel_says_how_long_to_sleep),

@@ -354,7 +354,7 @@ static void test_a_pass_is_budgeted(void **state)
 
 static uint32_t window_count(struct peer *peer)
 {
-    return subscriber_memberships(&peer->subscriber)[0].feed->window.count;
+    return subscriber_feed(&peer->subscriber, 0)->window.count;
 }
 
 /* One pass over several turns: nobody is left out, and what came in meanwhile goes out as well. */
@@ -440,6 +440,50 @@ static void turn_with_a_short_send(struct world *world, size_t taken)
     fanout_sent(&shard->fanout, 0, (ssize_t)taken);
     shard->sends[0] = (struct send){.bytes = {"", 0}, .hash = hash_bytes(&key, "", 0)};
     shard_finish(world, shard);
+}
+
+/* What only those need who are behind is there only while they are. */
+static void test_catching_up_ends(void **state)
+{
+    (void)state;
+    struct world *world = audience_under(2, &some_history, NULL);
+    struct shard *shard = world->shards;
+    struct subscriber *slow = &world->peers[0]->subscriber;
+    assert_null(slow->catch_up);
+    publish_news(world, 0, 64);
+    turn_with_a_short_send(world, 10);
+    assert_int_equal(slow->catch_up->partial_sent, 10);
+    peer_writable(world->peers[0]);
+    for (unsigned i = 0; i < 2; i++) {
+        publish_news(world, 0, 64);
+        shard_turn(world, shard);
+        shard_finish(world, shard);
+    }
+    shard_turn(world, shard);
+    shard_finish(world, shard);
+    assert_int_equal(world->peers[0]->next, 3);
+    assert_true(fanout_is_quiet(&shard->fanout, slow));
+    assert_null(slow->catch_up);
+    assert_null(world->peers[1]->subscriber.catch_up);
+    /* Set back with nothing missing, until it is where it was. */
+    fanout_hold(&shard->fanout, slow);
+    assert_int_equal(fanout_set_back(slow, slow->position, 0), 0);
+    assert_null(slow->catch_up);
+    assert_int_equal(fanout_set_back(slow, slow->position, slow->position + 1), 0);
+    assert_int_equal(subscriber_complete_after(slow), slow->position + 1);
+    fanout_release(&shard->fanout, slow);
+    assert_non_null(slow->catch_up);
+    publish_news(world, 0, 64);
+    publish_news(world, 0, 64);
+    for (unsigned i = 0; i < 3; i++) {
+        shard_turn(world, shard);
+        shard_finish(world, shard);
+    }
+    publish_news(world, 0, 64);
+    shard_turn(world, shard);
+    shard_finish(world, shard);
+    assert_null(slow->catch_up);
+    audience_free(world);
 }
 
 static void sweep_at(struct world *world, uint64_t now_ms)
@@ -693,6 +737,8 @@ static void test_no_memory_for_the_window_is_a_told_gap(void **state)
     (void)state;
     struct world *world = audience_new(50, &no_history);
     struct shard *shard = world->shards;
+    /* One has its place in the feed. */
+    publish_news(world, 0, 64);
     publish_news(world, 0, 64);
     memory_inject_failures(1, UINT32_MAX);
     fanout_take(&shard->fanout);
@@ -745,6 +791,7 @@ int main(void)
         cmocka_unit_test(test_a_pass_over_several_turns_leaves_nobody_out),
         cmocka_unit_test(test_turns_grow_while_no_event_comes),
         cmocka_unit_test(test_the_window_waits_for_those_behind),
+        cmocka_unit_test(test_catching_up_ends),
         cmocka_unit_test(test_a_stalled_one_is_let_go_by_age),
         cmocka_unit_test(test_a_stalled_one_is_let_go_when_its_next_event_is_gone),
         cmocka_unit_test(test_one_that_lags_skips_to_the_newest),

@@ -194,7 +194,7 @@ static void crowd_add(struct crowd *crowd, struct member *member)
 {
     uint32_t index;
     if (feed_add_member(crowd->feed, &member->subscriber, &index) == 0) {
-        member->subscriber.only.index = index;
+        member->subscriber.index = index;
         member->in = true;
         member->stayed = false;
         member->visits = 0;
@@ -205,9 +205,9 @@ static void crowd_remove(struct crowd *crowd, struct member *member)
 {
     uint32_t moved[2];
     unsigned moved_count;
-    feed_remove_member(crowd->feed, member->subscriber.only.index, moved, &moved_count);
+    feed_remove_member(crowd->feed, member->subscriber.index, moved, &moved_count);
     for (unsigned i = 0; i < moved_count; i++) {
-        crowd->feed->members[moved[i]]->only.index = moved[i];
+        crowd->feed->members[moved[i]]->index = moved[i];
     }
     member->in = false;
 }
@@ -219,8 +219,7 @@ static void crowd_verify(const struct crowd *crowd)
     for (unsigned i = 0; i < MEMBERS; i++) {
         const struct member *member = &crowd->members[i];
         if (member->in) {
-            assert_ptr_equal(crowd->feed->members[member->subscriber.only.index],
-                             &member->subscriber);
+            assert_ptr_equal(crowd->feed->members[member->subscriber.index], &member->subscriber);
             count++;
         }
     }
@@ -302,12 +301,48 @@ static void test_no_memory_is_an_answer(void **state)
     assert_null(none);
     struct feed *feed = feed_new(NULL, 0, 0);
     assert_non_null(feed);
+    /* The first has its place in the feed. */
     memory_inject_failures(1, UINT32_MAX);
-    int r = feed_add_member(feed, &subscriber, &index);
+    int first = feed_add_member(feed, &subscriber, &subscriber.index);
+    int second = feed_add_member(feed, &subscriber, &index);
     memory_inject_failures(0, 0);
-    assert_int_equal(r, -ENOMEM);
+    assert_int_equal(first, 0);
+    assert_int_equal(second, -ENOMEM);
     assert_int_equal(index, 77);
-    assert_int_equal(feed->member_count, 0);
+    assert_int_equal(feed->member_count, 1);
+    uint32_t moved[2];
+    unsigned moved_count = 0;
+    feed_remove_member(feed, 0, moved, &moved_count);
+    assert_int_equal(moved_count, 0);
+    feed_free(feed);
+}
+
+/* A channel with one subscriber and one event at a time: no allocation but the feed itself. */
+static void test_one_of_each_is_in_place(void **state)
+{
+    (void)state;
+    struct subscriber subscriber = {.position = 0};
+    struct feed *feed = feed_new(NULL, 0, 0);
+    assert_non_null(feed);
+    uint64_t before = memory_allocation_count();
+    assert_int_equal(feed_add_member(feed, &subscriber, &subscriber.index), 0);
+    unsigned frames = 0;
+    unsigned released = 0;
+    for (uint64_t sequence = 1; sequence <= 10; sequence++) {
+        struct frame *frame = frame_of(EVENT_ID_LEN, 0, sequence);
+        frame_stamp(frame, 0, sequence, 0);
+        frames++;
+        feed_append(feed, frame);
+        feed_set_passed(feed, sequence);
+        feed_trim(feed, 0, release_frame, &released);
+        assert_int_equal(feed->window.count, 0);
+    }
+    assert_int_equal(released, frames);
+    assert_int_equal(memory_allocation_count() - before, frames);
+    assert_true(sizeof(*feed) <= 216);
+    uint32_t moved[2];
+    unsigned moved_count = 0;
+    feed_remove_member(feed, 0, moved, &moved_count);
     feed_free(feed);
 }
 
@@ -318,6 +353,7 @@ int main(void)
         cmocka_unit_test(test_window_is_its_model),
         cmocka_unit_test(test_a_pass_visits_everybody_once),
         cmocka_unit_test(test_no_memory_is_an_answer),
+        cmocka_unit_test(test_one_of_each_is_in_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -132,6 +132,27 @@ static void test_room_and_bytes_come_back_with_release(void **state)
     queue_fini(&queue);
 }
 
+/* Events that come singly use the same slots over and over, not the memory of all of them. */
+static void test_a_queue_that_is_emptied_begins_anew(void **state)
+{
+    (void)state;
+    struct queue queue;
+    struct queue_entry entry;
+    assert_int_equal(queue_init(&queue, 4096), 0);
+    for (uint64_t sequence = 1; sequence <= 10000; sequence++) {
+        struct queue_entry pushed = entry_of(sequence);
+        queue_push(&queue, &pushed, 1);
+        queue_publish(&queue);
+        assert_true(queue_pop(&queue, &entry));
+        assert_entry(&entry, sequence);
+        queue_release(&queue);
+    }
+    for (unsigned i = 256; i < 4096; i++) {
+        assert_null(queue.slots[i].entry.frame);
+    }
+    queue_fini(&queue);
+}
+
 static void test_no_memory_is_an_answer(void **state)
 {
     (void)state;
@@ -393,6 +414,7 @@ int main(void)
         cmocka_unit_test(test_a_push_is_invisible_until_published),
         cmocka_unit_test(test_bytes_are_read_only_when_the_copy_does_not_suffice),
         cmocka_unit_test(test_room_and_bytes_come_back_with_release),
+        cmocka_unit_test(test_a_queue_that_is_emptied_begins_anew),
         cmocka_unit_test(test_no_memory_is_an_answer),
         cmocka_unit_test(test_random_operations_against_a_model),
         cmocka_unit_test(test_two_threads_small),

@@ -74,9 +74,9 @@ const plots = [
     [plot('Deliveries a second', [['events', '--accent'], ['sends', '--warn']]),
         (now, rates) => [rates.deliveries, rates.event_sends]],
     [plot('Streams', [['streams', '--good'], ['behind', '--bad']]), (now) => [now.streams, now.behind]],
-    [plot('Lag: the oldest event that a subscriber has not been sent', [['age', '--bad']],
+    [plot('Lag: age of the oldest unsent event', [['age', '--bad']],
         { ...TIME, least: 1e7 }), () => [oldestUnsent() === undefined ? null : oldestUnsent() * 1e6]],
-    [plot('From publish to the last send, over ten seconds', [['p99', '--warn'], ['p50', '--accent']], TIME),
+    [plot('From publish to the last send', [['p99', '--warn'], ['p50', '--accent']], TIME),
         () => (profile?.total.count > 0 ? [profile.total.p99, profile.total.p50] : [null, null])],
     [plot('Load of the shards', [['busiest', '--warn'], ['mean', '--accent']],
         { text: percent, least: 1, most: 1 }), () => {

@@ -153,7 +153,6 @@ struct config {
     uint32_t user_timeout_seconds; /* 0: leave to the kernel */
     uint32_t send_buffer_bytes;    /* 0: leave to the kernel */
     uint32_t unsent_bytes_max;     /* 0: as much as the send buffer holds */
-    char *congestion_control;      /* "" leaves it to the system */
 
     /* Derived from the above once all places have been read. */
     struct config_list tokens;    /* secrets; none: protected mode */

@@ -277,13 +277,6 @@ static const struct config_option options[] = {
     /* What is in the buffer but not on the wire can be neither skipped nor merged any more. */
     BYTES(unsent_bytes_max, 0, "16KiB", 0, GIB,
           "Of the send buffer, bytes that may wait there before they are sent; 0 is all of it"),
-    {.name = "congestion_control",
-     .kind = CONFIG_KIND_TEXT,
-     .initial = "",
-     .value_name = "NAME",
-     .help = "TCP's congestion control for connections, such as cubic or bbr; by default the "
-             "system's",
-     FIELD(congestion_control)},
 
     {.group = "Instead of running",
      .name = "check_config",

@@ -134,12 +134,18 @@ static void heartbeat_write(struct connection *connection)
     connection_write_chunk(connection, span_of(text));
 }
 
-/* Its socket or window takes nothing. That its turn has not come yet would be our slowness. */
+/*
+ * Its socket or its window takes nothing. That its turn has not come yet would be our slowness; of
+ * an HTTP/2 connection whose socket takes nothing, http2_timer knows.
+ */
 static bool stream_is_stuck(const struct connection *connection)
 {
     const struct outbox *outbox = connection->outbox;
-    return (connection->subscriber.flags & SUBSCRIBER_BLOCKED) != 0 ||
-           (outbox != NULL && (http2_is_stream(connection) || !list_is_linked(&outbox->link)));
+    if ((connection->subscriber.flags & SUBSCRIBER_BLOCKED) != 0) {
+        return true;
+    }
+    return http2_is_stream(connection) ? http2_is_stuck(connection)
+                                       : outbox != NULL && !list_is_linked(&outbox->link);
 }
 
 static void connection_heartbeat(struct connection *connection)
@@ -599,7 +605,7 @@ void connection_peer_ended(struct connection *connection)
 void connection_hung_up(struct connection *connection)
 {
     /* Elsewhere reading goes on later: what was asked before the end comes then, and the end. */
-    if (connection->state == CONNECTION_STREAMING || connection->state == CONNECTION_CARRYING) {
+    if (connection->state == CONNECTION_STREAMING) {
         connection_close(connection, "client left");
     }
 }

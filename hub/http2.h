@@ -123,6 +123,8 @@ struct list *http2_outgoing(struct connection *stream);
 void http2_respond(struct connection *stream, struct span head, bool end);
 /* Takes events; see transport_take. */
 ssize_t http2_take(struct connection *stream, struct span bytes);
+/* The peer's windows keep back what the stream has to say. */
+bool http2_is_stuck(const struct connection *stream);
 /* The stream's request is let go. */
 void http2_request_freed(struct connection *stream, size_t len);
 /* Bytes have come into the stream's outbox; an outbox with so many has been let go. */

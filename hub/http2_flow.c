@@ -106,6 +106,13 @@ static size_t stream_window(const struct http2 *http2, const struct connection *
     return window > 0 ? (size_t)window : 0;
 }
 
+bool http2_is_stuck(const struct connection *stream)
+{
+    const struct http2 *http2 = http2_of(stream);
+    return stream->outbox != NULL && (stream_window(http2, stream) == 0 ||
+                                      nghttp2_session_get_remote_window_size(http2->session) <= 0);
+}
+
 /* Bytes that a stream may send now. */
 static size_t stream_room(const struct http2 *http2, const struct connection *stream)
 {

@@ -258,6 +258,13 @@ static bool head_is_over(const struct http2 *http2)
            (http2->frame_head[4] & NGHTTP2_FLAG_END_HEADERS) != 0;
 }
 
+/* FLOODED; or CONTINUATION without end, for which not every version of nghttp2 has a name. */
+static bool is_flood(ssize_t error)
+{
+    return nghttp2_is_fatal((int)error) && error != NGHTTP2_ERR_NOMEM &&
+           error != NGHTTP2_ERR_CALLBACK_FAILURE && error != NGHTTP2_ERR_BAD_CLIENT_MAGIC;
+}
+
 void http2_received(struct connection *connection, struct span bytes)
 {
     struct http2 *http2 = http2_of(connection);
@@ -279,14 +286,12 @@ void http2_received(struct connection *connection, struct span bytes)
     http2->inside = false;
     if (used < 0) {
         shard_count(&connection->shard->stats.bad_requests, 1);
-        uint32_t error =
-            used == NGHTTP2_ERR_FLOODED ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR;
-        if (used == NGHTTP2_ERR_FLOODED) {
-            shard_count(&connection->shard->stats.http2_floods, 1);
+        http2->broken |= used == NGHTTP2_ERR_NOMEM || used == NGHTTP2_ERR_CALLBACK_FAILURE;
+        if (is_flood(used)) {
+            http2_flood(http2);
+        } else {
+            http2_end(http2, NGHTTP2_PROTOCOL_ERROR);
         }
-        http2->broken |= nghttp2_is_fatal((int)used) && used != NGHTTP2_ERR_BAD_CLIENT_MAGIC &&
-                         used != NGHTTP2_ERR_FLOODED;
-        http2_end(http2, error);
     }
     if (!http2->broken) {
         /* What nghttp2 resets by itself closes here: never inside http2_take, amid a visit. */

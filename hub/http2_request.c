@@ -93,9 +93,6 @@ int http2_request_header(nghttp2_session *session, const nghttp2_frame *frame, n
     uint32_t limit = http2->connection->shard->config->head_bytes_max;
     (void)session;
     (void)flags;
-    if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
-        return 0; /* a trailer, which nobody reads */
-    }
     http2->head_bytes += (uint32_t)(name_text.len + value_text.len + 4);
     if (http2->head_bytes > limit) {
         if (http2->head_bytes / HTTP2_HEAD_BOMB > limit) {
@@ -103,6 +100,9 @@ int http2_request_header(nghttp2_session *session, const nghttp2_frame *frame, n
             return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
         }
         return 0;
+    }
+    if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
+        return 0; /* a trailer, which nobody reads */
     }
     if (span_is(name_text, ":method")) {
         head_keep(&http2->method, value);

@@ -272,7 +272,6 @@ static int hub_open_listeners(struct hub *hub, struct buffer *problem)
         .send_buffer_bytes = (int)config->send_buffer_bytes,
         .not_sent_low_bytes = (int)config->unsent_bytes_max,
         .unix_mode = 0660,
-        .congestion_control = config->congestion_control,
     };
     for (uint32_t i = 0; i < config->listen.count; i++) {
         int r = hub_listen_on(hub, config->listen.items[i], &options, problem);

@@ -157,7 +157,7 @@ static void control_sent(struct shard *shard, uint32_t send_index, ssize_t sent)
         return;
     }
     connection->outbox->sent += (size_t)sent;
-    if (sent > 0 && connection->state == CONNECTION_CARRYING) {
+    if (sent > 0) {
         connection->sent_ms = shard->now_ms;
     }
     io_watch_writable(shard->io, &connection->stream);

@@ -171,21 +171,6 @@ static int listener_set(int fd, const struct listener_option *option, const char
     return -errno;
 }
 
-static int listener_set_congestion_control(int fd, const char *name, const char **ret_problem)
-{
-    if (name == NULL || name[0] == '\0' ||
-        setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name)) == 0) {
-        return 0;
-    }
-    int error = errno;
-    *ret_problem = error == EPERM
-                       ? "that congestion control needs a capability, or to be listed in "
-                         "net.ipv4.tcp_allowed_congestion_control"
-                       : "the kernel does not have that congestion control (see "
-                         "net.ipv4.tcp_available_congestion_control)";
-    return -error;
-}
-
 /* What accepted sockets inherit. Must come before listen(2), as the window scale is fixed by then.
  */
 static int listener_set_tcp(int fd, const struct listener_options *options,
@@ -215,7 +200,7 @@ static int listener_set_tcp(int fd, const struct listener_options *options,
             }
         }
     }
-    return listener_set_congestion_control(fd, options->congestion_control, ret_problem);
+    return 0;
 }
 
 /* --- Opening ---------------------------------------------------------------------------------- */

@@ -52,10 +52,9 @@ struct listener_options {
     int keepalive_interval_seconds;
     int keepalive_count;
     int user_timeout_ms;
-    int send_buffer_bytes;          /* 0: leave to the kernel */
-    int not_sent_low_bytes;         /* TCP_NOTSENT_LOWAT; 0: leave */
-    unsigned unix_mode;             /* permissions of the socket file, e.g. 0660 */
-    const char *congestion_control; /* e.g. "cubic"; on loan; NULL or empty: leave */
+    int send_buffer_bytes;  /* 0: leave to the kernel */
+    int not_sent_low_bytes; /* TCP_NOTSENT_LOWAT; 0: leave */
+    unsigned unix_mode;     /* permissions of the socket file, e.g. 0660 */
 };
 
 /* Reads one --listen value. -EINVAL with a problem text that says what is wrong. */

@@ -3,6 +3,7 @@
  * does anybody else notice.
  */
 import assert from 'node:assert/strict';
+import { Bare, SETTINGS, frame, u32 } from './frames.mjs';
 import { test } from './harness.mjs';
 import { until } from './until.mjs';
 
@@ -165,4 +166,28 @@ test('a hub that stood still reads what it was sent before it says that the time
     for (const wire of wires) {
         assert.equal((await wire.response()).status, 200);
     }
+});
+
+/* Its first words, or a heartbeat, wait for a window: no event has to be on its way. */
+test('whoever keeps the window of HTTP/2 closed is let go after the time-out', { hub: { args: [
+    '--heartbeat-seconds', '1', '--user-timeout-seconds', '2'] } }, async ({ hub }) => {
+    const initialWindow = (bytes) => Buffer.concat([Buffer.from([0, 4]), u32(bytes)]);
+    const streams = async () => (await hub.stats()).streams;
+    const bare = await Bare.open(hub, { settings: initialWindow(1 << 20) });
+    bare.get(1, '/sse/events');
+    await bare.when('the first words', () => /retry: /.test(bare.dataOf(1)));
+    await hub.publish('events', 'x'.repeat(100 * 1024));
+    await bare.when('the whole window of the connection used', () => bare.dataOf(1).length === 65535);
+    bare.get(3, '/sse/silence');
+    const closed = await Bare.open(hub, { settings: initialWindow(0) });
+    closed.get(1, '/sse/silence');
+    /* It takes its first words, and then a heartbeat in part. */
+    const later = await Bare.open(hub, { settings: initialWindow(1 << 20) });
+    later.get(1, '/sse/silence');
+    await later.when('the first words', () => /retry: /.test(later.dataOf(1)));
+    later.send(frame(SETTINGS, 0, 0, initialWindow(later.dataOf(1).length + 1)));
+    await until('four streams', async () => (await streams()) === 4);
+    await until('their end', async () => (await streams()) === 0, 30);
+    assert.equal((await hub.stats()).slow_disconnects, 4);
+    [bare, closed, later].forEach(({ wire }) => wire.destroy());
 });

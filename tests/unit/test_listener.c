@@ -312,7 +312,6 @@ static void test_tcp_options(void **state)
         .user_timeout_ms = 33000,
         .send_buffer_bytes = 32 * 1024,
         .not_sent_low_bytes = 16 * 1024,
-        .congestion_control = "reno",
     };
     int fds[2];
     unsigned hit = 0;
@@ -330,10 +329,6 @@ static void test_tcp_options(void **state)
     /* socket(7): the kernel doubles the value, for its own bookkeeping. */
     assert_int_equal(option_of(server, SOL_SOCKET, SO_SNDBUF), 64 * 1024);
     assert_int_equal(option_of(server, IPPROTO_TCP, TCP_NOTSENT_LOWAT), 16 * 1024);
-    char name[16] = "";
-    socklen_t len = sizeof(name);
-    assert_int_equal(getsockopt(server, IPPROTO_TCP, TCP_CONGESTION, name, &len), 0);
-    assert_string_equal(name, "reno");
     assert_int_equal(close(server), 0);
     assert_int_equal(close(client), 0);
     close_all(2, fds);
@@ -342,19 +337,6 @@ static void test_tcp_options(void **state)
     assert_int_equal(option_of(fds[0], IPPROTO_TCP, TCP_NODELAY), 1);
     assert_int_equal(option_of(fds[0], SOL_SOCKET, SO_KEEPALIVE), 0);
     close_all(1, fds);
-}
-
-static void test_an_unknown_congestion_control(void **state)
-{
-    (void)state;
-    const struct listener_options options = {.backlog = 64, .congestion_control = "hurried"};
-    struct listener_address address;
-    const char *problem = NULL;
-    int fd = -1;
-    assert_int_equal(listener_parse("127.0.0.1:0", &address, &problem), 0);
-    assert_int_equal(listener_open(&address, &options, 1, &fd, &problem), -ENOENT);
-    assert_non_null(strstr(problem, "tcp_available_congestion_control"));
-    assert_int_equal(fd, -1);
 }
 
 static void test_option_that_the_kernel_refuses(void **state)
@@ -714,7 +696,6 @@ int main(void)
         cmocka_unit_test(test_group_on_port_0),
         cmocka_unit_test(test_second_hub_is_refused),
         cmocka_unit_test(test_tcp_options),
-        cmocka_unit_test(test_an_unknown_congestion_control),
         cmocka_unit_test(test_option_that_the_kernel_refuses),
         cmocka_unit_test(test_both_families),
         cmocka_unit_test(test_address_of_nobody),

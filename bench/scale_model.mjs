@@ -157,7 +157,7 @@ const bySimulator = table(
 const sizes = [10000, 100000, 1000000, 10000000, 100000000];
 const picture = lines(`One event to all on 64 cores and ${options.gbit} Gbit/s: seconds`, 'subscribers',
   ['CPU', 'wire', 'packets', 'waking shards'].map((name) => ({
-    name, points: sizes.map((n) => [n, machine(n, 64).broadcast[name]]) })), { format: digits });
+    name, points: sizes.map((n) => [n, machine(n, 64).broadcast[name]]) })), { format: (n) => String(Number(n.toPrecision(2))) });
 const sections = {
   'bench/scale_model inputs': inputs,
   'bench/scale_model machines': [

@@ -358,10 +358,11 @@ static void shard_send_outboxes(struct shard *shard)
 
 static void shard_timers(struct shard *shard)
 {
-    uint64_t step_ms = min_u64(shard->now_ms, shard->wheel_ms + SHARD_TIMER_STEP_MS);
-    /* However slow turns are, timers are late by one of them at most. */
-    shard->wheel_ms = max_u64(step_ms, shard->timers_ms);
-    shard->timers_ms = shard->now_ms;
+    uint64_t late_ms = shard->now_ms - shard->wheel_ms;
+    shard->wheel_ms += min_u64(late_ms, shard->timer_step_ms);
+    /* However slow turns are, timers do not fall behind for long. */
+    shard->timer_step_ms =
+        late_ms > shard->timer_step_ms ? 2 * shard->timer_step_ms : SHARD_TIMER_STEP_MS;
     for (unsigned i = 0; i < SHARD_TIMERS_PER_TURN; i++) {
         struct wheel_node *node = wheel_take(&shard->wheel, shard->wheel_ms);
         if (node == NULL) {
@@ -730,7 +731,7 @@ int shard_open(struct shard *shard)
     shard->wall_ms = hub_wall_ms();
     wheel_init(&shard->wheel, shard->now_ms);
     shard->wheel_ms = shard->now_ms;
-    shard->timers_ms = shard->now_ms;
+    shard->timer_step_ms = SHARD_TIMER_STEP_MS;
     for (unsigned i = 0; i < hub->listen_count; i++) {
         struct shard_listener *listener = &shard->listeners[i];
         listener->listener.fd = hub->listens[i].fds[shard->shard_index];

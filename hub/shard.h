@@ -45,8 +45,9 @@ enum {
     SHARD_FANOUT_SENDS_MOST = 256,
     SHARD_TIMERS_PER_TURN = 1024,
     /*
-     * After a standstill, the first turn lets time go on for the timers by so much, the next up to
-     * the first: what peers had sent by then is read before they are told that their time is up.
+     * After a standstill, the first turn lets time go on for the timers by so much, and each that
+     * follows by twice as much as the one before: what peers sent meanwhile, which may take some
+     * turns, is read before they are told that their time is up.
      */
     SHARD_TIMER_STEP_MS = 250,
     SHARD_SWEEP_MS = 500,
@@ -112,8 +113,8 @@ struct shard {
     uint64_t now_ms;  /* monotonic, of this turn */
     uint64_t wall_ms; /* Unix, of this turn */
     struct wheel wheel;
-    uint64_t wheel_ms;  /* up to then the timers have been served */
-    uint64_t timers_ms; /* now_ms of the turn that did */
+    uint64_t wheel_ms;      /* up to then the timers have been served */
+    uint64_t timer_step_ms; /* by how much that may go on in the next turn */
     uint64_t sweep_due_ms;
     uint64_t sweep_after; /* the sequencer's place in its sweep (shard 0) */
     bool draining;

@@ -248,6 +248,22 @@ test('a stream whose window is closed ends with END_STREAM', { hub: {} }, async 
     bare.wire.destroy();
 });
 
+test('a stream whose window stays closed is too slow, also between two events',
+    { hub: { args: ['--heartbeat-seconds', '1', '--user-timeout-seconds', '1'] } }, async ({ hub, defer }) => {
+        /* Not even the first words fit, so no event is ever tried. */
+        const bare = await Bare.open(hub, { settings: Buffer.concat([Buffer.from([0, 4]), u32(0)]) });
+        defer(async () => bare.wire.destroy());
+        bare.get(1, '/sse/shut');
+        await bare.when('the head', () => bare.of(HEADERS, 1).length === 1);
+        bare.get(3, '/sse/open');
+        bare.send(frame(WINDOW_UPDATE, 0, 3, u32(60000)));
+        await bare.when('its end', () => bare.of(DATA, 1).some(({ flags }) => flags === END_STREAM), 30);
+        assert.equal((await hub.stats()).slow_disconnects, 1);
+        await hub.publish('open', 'x');
+        await bare.when('the event of the other', () => bare.dataOf(3).includes('data: x'));
+        assert.equal(bare.wire.ended, false);
+    });
+
 test('answers that are not read are bounded, and none is lost', { hub: { args: ['--http2-streams-max', '1000'] } },
     async ({ hub }) => {
         const { body } = await hub.get('/openapi.json');
@@ -559,9 +575,12 @@ test('a proxy whose clients leave all at once', { hub: { args: ['--http2-streams
 
 test('rapid reset (CVE-2023-44487)', { hub: {} }, async ({ hub }) => {
     const bare = await Bare.open(hub);
-    for (let stream = 1; stream < 40000 && !bare.wire.ended; stream += 2) {
-        bare.get(stream, '/sse/rapid');
-        bare.send(frame(RST_STREAM, 0, stream, u32(constants.NGHTTP2_CANCEL)));
+    /* Reset before they can have been answered: many pairs in one packet. */
+    for (let first = 1; first < 40000 && !bare.wire.ended; first += 200) {
+        const streams = Array.from({ length: 100 }, (_, i) => first + 2 * i);
+        bare.send(Buffer.concat(streams.flatMap((stream) => [
+            frame(HEADERS, END_STREAM | END_HEADERS, stream, getBlock('/sse/rapid')),
+            frame(RST_STREAM, 0, stream, u32(constants.NGHTTP2_CANCEL))])));
     }
     await assertCalmed(hub, bare);
     await until('no stream left', async () => (await hub.stats()).streams === 0);

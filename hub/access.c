@@ -128,11 +128,24 @@ static bool origin_is_foreign(const struct call *call)
     return origin.bytes != NULL && !origin_is_own(call, origin);
 }
 
+/* It has nothing that a browser would not write, and nothing that a shell would read (RFC 6454). */
+static bool origin_is_plain(struct span origin)
+{
+    for (size_t i = 0; i < origin.len; i++) {
+        char c = origin.bytes[i];
+        bool is_word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (!is_word && (c == '\0' || strchr(":/.-_[]", c) == NULL)) {
+            return false;
+        }
+    }
+    return origin.len > 0 && origin.len <= ORIGIN_LEN_MAX && !span_is(origin, "null");
+}
+
 /* Says in the log what its operator can do: what the page is told, hardly anybody sees. */
 static void log_foreign(const struct call *call)
 {
     struct span origin = call_field(call, "Origin");
-    bool has_name = origin.len > 0 && origin.len <= ORIGIN_LEN_MAX && !span_is(origin, "null");
+    bool has_name = origin_is_plain(origin);
     char hint[ORIGIN_LEN_MAX + 32];
     snprintf(hint, sizeof(hint), "--cors-origin %.*s", has_name ? (int)origin.len : 3,
              has_name ? origin.bytes : "'*'");

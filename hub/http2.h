@@ -37,7 +37,7 @@ enum {
     /* Charges: what a connection may owe, and what it works off in a second. */
     HTTP2_CHARGE_MAX = 5000,
     HTTP2_CHARGES_PER_SECOND = 1000,
-    /* Requests under way on one connection, in bodies of the largest size. */
+    /* Requests under way on one connection, in heads and bodies of the largest size. */
     HTTP2_REQUESTS_MAX = 8,
     /* Answers that wait for the peer to read them, from which on requests have to wait, too. */
     HTTP2_ANSWERS_MAX_BYTES = 4 * 1024 * 1024,

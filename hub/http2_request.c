@@ -147,8 +147,9 @@ static void head_write_text(const struct http2 *http2, struct buffer *head)
 
 static bool requests_are_too_many(const struct http2 *http2, size_t more)
 {
-    uint64_t body_bytes_max = http2->connection->shard->config->body_bytes_max;
-    return http2->request_bytes + more > HTTP2_REQUESTS_MAX * body_bytes_max;
+    const struct config *config = http2->connection->shard->config;
+    uint64_t bytes_max = (uint64_t)config->head_bytes_max + config->body_bytes_max;
+    return http2->request_bytes + more > HTTP2_REQUESTS_MAX * bytes_max;
 }
 
 static void stream_head_parse(struct http2 *http2, struct connection *stream)

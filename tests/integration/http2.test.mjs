@@ -629,11 +629,36 @@ test('header bombs in trailers', { hub: {} }, async ({ hub }) => {
     const bare = await Bare.open(hub);
     const entry = Buffer.concat([Buffer.from([0x40, 1, 0x78, 0x7f, 0xa1, 0x1e]), Buffer.from('v'.repeat(4000))]);
     for (let stream = 1; stream < 60; stream += 2) {
-        bare.send(Buffer.concat([frame(HEADERS, END_HEADERS, stream, getBlock('/health')), frame(DATA, 0, stream, Buffer.from('x')),
+        bare.send(Buffer.concat([frame(HEADERS, END_HEADERS, stream, getBlock('/health')),
+            frame(DATA, 0, stream, Buffer.from('x')),
             frame(HEADERS, END_STREAM | END_HEADERS, stream, Buffer.concat([entry, Buffer.alloc(8000, 0xbe)]))]));
     }
     await assertCalmed(hub, bare);
 });
+
+test('requests under way on one connection are bounded together, whatever the size of a body',
+    { hub: null }, async ({ start }) => {
+        const small = await Bare.open(await start({ args: ['--body-bytes-max', '1'] }));
+        small.get(1, '/livez');
+        await small.when('an answer', () => small.of(DATA, 1).length > 0);
+        assert.match(small.dataOf(1).toString(), /"status":"ok"/);
+        small.wire.destroy();
+        /* Eight of 64 KiB, and as many heads of 16 KiB. */
+        const bare = await Bare.open(await start({ args: ['--body-bytes-max', '64KiB'] }));
+        const post = fieldBlock([[':method', 'POST'], [':scheme', 'http'], [':path', '/publish/bodies'],
+            [':authority', 'hub'], ['content-type', 'text/plain']]);
+        const streams = Array.from({ length: 12 }, (_, i) => 2 * i + 1);
+        for (const stream of streams) {
+            bare.send(Buffer.concat([frame(HEADERS, END_HEADERS, stream, post),
+                ...Array(6).fill(frame(DATA, 0, stream, Buffer.alloc(10000, 'x')))]));
+        }
+        await bare.when('two refusals', () => [21, 23].every((stream) => bare.of(DATA, stream).length > 0));
+        [21, 23].forEach((stream) => assert.match(bare.dataOf(stream).toString(), /Too many bodies/));
+        streams.slice(0, 10).forEach((stream) => bare.send(frame(DATA, END_STREAM, stream)));
+        await bare.when('the others being answered', () => streams.slice(0, 10).every(
+            (stream) => /"id":/.test(bare.dataOf(stream).toString())));
+        bare.wire.destroy();
+    });
 
 test('a client that finishes sending while its answers are more than it is read from', { hub: {} }, async ({ hub }) => {
     const bare = await Bare.open(hub, { settings: Buffer.concat([Buffer.from([0, 4]), u32(0x7fffffff)]) });

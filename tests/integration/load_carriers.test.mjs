@@ -173,7 +173,10 @@ test('streams that are refused, too few of them, and GOAWAY are told', { hub: nu
 });
 
 /* A server of one channel over HTTP/2 that keeps everything; `deliver` may do wrong. */
-async function server(defer, deliver = (client, frame) => client.write(frame)) {
+async function server(defer, deliver = (client, frame) => client.write(frame), answer = (stream) => {
+    stream.respond({ ':status': 200 });
+    stream.end('ok');
+}) {
     const clients = new Set();
     const kept = [];
     const one = http2.createServer();
@@ -194,8 +197,7 @@ async function server(defer, deliver = (client, frame) => client.write(frame)) {
             const frame = `id: ${kept.length + 1}\ndata: ${body}\n\n`;
             kept.push(frame);
             clients.forEach((client) => deliver(client, frame, kept.length));
-            stream.respond({ ':status': 200 });
-            stream.end('ok');
+            answer(stream);
         });
     });
     const sessions = new Set();
@@ -263,4 +265,19 @@ test('a server that leaves its connections is followed to new ones', { hub: null
     /* At first four for those who listen and one for the one who publishes. */
     assert.ok(opened() >= 8, `${opened()} connections`);
     assert.equal(result.json.counts.unanswered, 0);
+});
+
+test('answers whose streams end after the next request has been sent', { hub: null }, async ({ defer }) => {
+    let waiting = null;
+    const { url } = await server(defer, undefined, (stream) => {
+        stream.respond({ ':status': 200, 'content-length': 2 });
+        stream.write('ok');
+        waiting?.end();
+        waiting = stream;
+    });
+    const result = await run(url, small);
+    assert.equal(result.code, 0, result.error);
+    assert.deepEqual(counted(result), none);
+    assert.equal(result.json.counts.acknowledged, 200);
+    assert.equal(result.json.checks.unacknowledged, 0);
 });

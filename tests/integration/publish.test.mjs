@@ -397,6 +397,15 @@ test('a page of another site cannot publish', async ({ hub }) => {
     assert.deepEqual(stream.data, ['own', 'own', 'own']);
 });
 
+test('of an origin that no browser sends the log advises nothing that a shell would run', { hub: {} }, async ({ hub }) => {
+    const refused = () => hub.lines.filter((line) => line.includes('page of another origin refused'));
+    for (const origin of ['http://a;reboot', 'http://$(reboot)', 'http://a`reboot`', 'http://a b']) {
+        assert.equal((await post(hub, '/publish/csrf', 'x', { ...TEXT, Origin: origin })).status, 403);
+    }
+    await until('a line about each', () => refused().length === 4);
+    assert.deepEqual(refused().map((line) => logfmt(line).to_allow_it), Array(4).fill("--cors-origin '*'"));
+});
+
 test('an allowed origin may publish', { hub: { args: ['--cors-origin', GOOD] } }, async ({ hub }) => {
     const good = { ...TEXT, Origin: GOOD, 'Sec-Fetch-Site': 'cross-site' };
     const response = await post(hub, '/publish/cors', 'x', good);

@@ -31,7 +31,7 @@ struct client_stream {
     struct list link;
     void *user;
     int32_t id;
-    bool is_reset; /* from this side */
+    bool is_left; /* by this side, which is told nothing more */
     bool is_headed;
     bool is_stopped;
     bool is_told;       /* that it has ended */
@@ -76,7 +76,7 @@ static struct client_stream *stream_of(struct http2_client *client, int32_t stre
 
 static void stream_tell(struct http2_client *client, struct client_stream *stream, struct span text)
 {
-    if (!stream->is_reset) {
+    if (!stream->is_left) {
         client->handler->received(client->owner, stream->user, text);
     }
 }
@@ -84,7 +84,7 @@ static void stream_tell(struct http2_client *client, struct client_stream *strea
 static void stream_end(struct http2_client *client, struct client_stream *stream,
                        const char *problem)
 {
-    if (!stream->is_reset && !stream->is_told) {
+    if (!stream->is_left && !stream->is_told) {
         stream->is_told = true;
         client->handler->ended(client->owner, stream->user, problem);
     }
@@ -221,13 +221,21 @@ int32_t http2_client_request(struct http2_client *client, struct span text, bool
 void http2_client_reset(struct http2_client *client, int32_t stream_id)
 {
     struct client_stream *stream = stream_of(client, stream_id);
-    if (stream == NULL || stream->is_reset) {
+    if (stream == NULL || stream->is_left) {
         return;
     }
-    stream->is_reset = true;
+    stream->is_left = true;
     if (!stream->is_told) {
         (void)nghttp2_submit_rst_stream(client->session, NGHTTP2_FLAG_NONE, stream_id,
                                         NGHTTP2_CANCEL);
+    }
+}
+
+void http2_client_forget(struct http2_client *client, int32_t stream_id)
+{
+    struct client_stream *stream = stream_of(client, stream_id);
+    if (stream != NULL) {
+        stream->is_left = true;
     }
 }
 

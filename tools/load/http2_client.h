@@ -49,6 +49,8 @@ int32_t http2_client_request(struct http2_client *client, struct span text, bool
                              void *user);
 /* Nothing more is told of the stream. One that is not there any more is left alone. */
 void http2_client_reset(struct http2_client *client, int32_t stream_id);
+/* The same of one whose response was complete by its length: it ends by itself. */
+void http2_client_forget(struct http2_client *client, int32_t stream_id);
 
 void http2_client_read_stop(struct http2_client *client, int32_t stream_id);
 void http2_client_read_start(struct http2_client *client, int32_t stream_id);

@@ -295,6 +295,10 @@ static void wire_request(struct wire *wire, struct exchange *exchange)
         (void)tls_client_seal(wire->tls, request, &wire->out);
         return;
     }
+    if (exchange->stream_id > 0) {
+        /* Its response was complete by its length, and what ends the stream is still under way. */
+        http2_client_forget(wire->http2, exchange->stream_id);
+    }
     const int32_t id = http2_client_request(wire->http2, request, exchange->is_slow, exchange);
     exchange->stream_id = id > 0 ? id : 0;
     exchange->is_asking = id <= 0;

@@ -333,9 +333,10 @@ test('requests that come in one packet are one send on every shard', {
         const stats = await hub.stats();
         return stats.deliveries >= streams.length * ROUNDS * BURST && stats.event_sends - before;
     });
-    /* A packet may be cut in two by the kernel; that is rare. */
+    /* A packet may be cut in two, and a shard that happens to be awake takes what has come so far.
+     * Woken for each event, they made more than twice as many. */
     const least = streams.length * ROUNDS;
-    assert.ok(sends >= least && sends < 1.1 * least, `${sends} sends, and not ${least}`);
+    assert.ok(sends >= least && sends < 1.5 * least, `${sends} sends, and not ${least}`);
 });
 
 /* By default a channel keeps more of them than publishers have under way. */

@@ -264,7 +264,8 @@ static bool post(struct publisher *publisher)
     return true;
 }
 
-/* Every shard has taken everything, and said that it sleeps. */
+/* Every shard has taken everything, and said that it sleeps: asked again and again, not waited for.
+ */
 static void wait_until_all_sleep(void)
 {
     for (unsigned i = 0; i < world.shard_count; i++) {

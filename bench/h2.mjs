@@ -96,6 +96,7 @@ async function startClient(world, port) {
   return { client, ask };
 }
 
+// What is read stands still: nobody tells when memory has been given back.
 async function settle(read) {
   let before = read();
   for (let i = 0; i < 20; i++) {
@@ -117,13 +118,16 @@ async function measure(world) {
     await publish(publishPort, 'x'.repeat(130));
     const user = await settle(() => userBytes(hub.pid));
     const kernel = kernelBytes();
-    await ask('connect');
+    const opened = await ask('connect');
+    if (opened !== world.count + 1) {
+      throw new Error(`${opened} subscribers are connected, of ${world.count + 1}`);
+    }
     const idle = await settle(() => userBytes(hub.pid));
     const kernelIdle = kernelBytes();
     const before = cpuMicroseconds(hub.pid);
     const total = number('seconds') * number('rate');
     for (let i = 0; i < total; i++) {
-      const due = sleep(1000 / number('rate'));
+      const due = sleep(1000 / number('rate')); // the load is so many a second
       await publish(publishPort, 'x'.repeat(130));
       await due;
     }

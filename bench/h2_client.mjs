@@ -53,6 +53,7 @@ async function connectMany(streams) {
   }
 }
 
+// A minute at most: what is told then is less than was asked for, and bench/h2 says so.
 async function until(condition) {
   for (let i = 0; !condition() && i < 6000; i++) {
     await new Promise((resolve) => setTimeout(resolve, 10));

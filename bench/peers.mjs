@@ -62,7 +62,7 @@ export async function ended(child, signal = 'SIGTERM') {
   }
 }
 
-export function childrenOf(pid) {
+function childrenOf(pid) {
   return readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map(Number).filter((candidate) => {
     try {
       return Number(readFileSync(`/proc/${candidate}/stat`, 'utf8').split(') ')[1].split(' ')[1]) === pid;
@@ -70,6 +70,18 @@ export function childrenOf(pid) {
       return false;
     }
   });
+}
+
+// The master listens before it makes its workers.
+export async function nginxWorkers(child, count) {
+  for (let tries = 0; tries < 200; tries++) {
+    const workers = childrenOf(child.pid);
+    if (workers.length >= count) {
+      return workers;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  throw new Error(`nginx has not made its ${count} workers: ${child.complaints}`);
 }
 
 function spate(io) {
@@ -146,14 +158,8 @@ const nchan = {
     writeFileSync(file, nginxConf(directory, port, processes));
     const child = pinned(cpu, 'nginx', ['-p', directory, '-c', file, '-e', join(directory, 'error.log')]);
     await listening(port, child);
-    // The master listens before it makes its worker.
-    let workers = [];
-    for (let tries = 0; tries < 200 && workers.length < processes; tries++) {
-      await new Promise((resolve) => setTimeout(resolve, 20));
-      workers = childrenOf(child.pid);
-    }
     return {
-      pids: workers,
+      pids: await nginxWorkers(child, processes),
       client: ['--subscribe', '/sse/c%u', '--publish', '/publish/c%u'],
       several: ['--subscribe', '/sse/c%u', '--more', ',c%u'],
       stop: () => ended(child),

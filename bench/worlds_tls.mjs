@@ -6,7 +6,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { childrenOf, ended, listening, nginxConf, pinned } from './peers.mjs';
+import { ended, listening, nginxConf, nginxWorkers, pinned } from './peers.mjs';
 
 export const tlsWorlds = {
   'tls-1000': { subscribers: 1000, streams: 0 },
@@ -69,12 +69,7 @@ async function startNchan({ directory, port, cpu, tls }) {
     http2_max_concurrent_streams 1000;`));
   const child = pinned(cpu, 'nginx', ['-p', directory, '-c', file, '-e', join(directory, 'error.log')]);
   await listening(port, child);
-  let workers = [];
-  for (let tries = 0; tries < 200 && workers.length === 0; tries++) {
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    workers = childrenOf(child.pid);
-  }
-  return { pids: workers, load: ['--preset', 'nchan', '--publish', '/publish/{channel}'],
+  return { pids: await nginxWorkers(child, 1), load: ['--preset', 'nchan', '--publish', '/publish/{channel}'],
            path: '/sse/{channel}', stop: () => ended(child) };
 }
 

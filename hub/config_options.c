@@ -236,7 +236,8 @@ static const struct config_option options[] = {
             "A channel without subscribers and history is forgotten after this long"),
     COUNT(subscriptions_max, CONFIG_RELOADS, "128", 1, 1024, "Channels of one connection"),
     COUNT(http2_streams_max, CONFIG_RELOADS, "1000", 1, 1000000,
-          "Streams and requests at a time on one connection of HTTP/2"),
+          "Streams and requests at a time on one connection of HTTP/2; those that are open keep "
+          "theirs"),
     COUNT(name_bytes_max, CONFIG_RELOADS, "255", 1, 255, "Length of a channel's or client's name"),
     BYTES(head_bytes_max, 0, "16KiB", KIB, MIB, "Size of a request head"),
     BYTES(body_bytes_max, CONFIG_RELOADS, "1MiB", 1, BODY_BYTES_MAX, "Size of a request body"),

@@ -56,7 +56,7 @@ export class Hub {
     #sessions = null;
 
     /*
-     * Starts a hub and waits until it listens. options:
+     * Starts a hub and waits until it listens on every address. options:
      *   args     more arguments           env     more variables
      *   listen   instead of 127.0.0.1:0   wrapper instead of the one of the command line
      *   tls      instead of --tls of the command line
@@ -91,7 +91,8 @@ export class Hub {
         /* 'close', not 'exit': then the log is complete too. */
         hub.process.once('close', (code, signal) => (hub.exit = { code, signal }));
         try {
-            await until('the hub listening', () => hub.listening().length > 0 || hub.exit, 15);
+            /* "ready" follows the lines of all addresses, which need not arrive together. */
+            await until('the hub ready', () => hub.ready() || hub.exit, 15);
             if (hub.exit !== null) {
                 throw new Error(`the hub did not start (exit ${JSON.stringify(hub.exit)})`);
             }
@@ -108,6 +109,10 @@ export class Hub {
 
     get lines() {
         return this.log.split('\n').filter((line) => line !== '');
+    }
+
+    ready() {
+        return this.lines.some((line) => /\bmsg="?ready"?\b/.test(line));
     }
 
     listening() {

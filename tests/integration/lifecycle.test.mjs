@@ -416,6 +416,16 @@ test('several addresses and several shards', { hub: null }, async ({ start }) =>
     wire.destroy();
 });
 
+test('a start is waited for on every address, however late the lines of the log come',
+    { hub: null }, async ({ start }) => {
+        const late = 'exec "$@" 2> >(while IFS= read -r line; do sleep 0.1; echo "$line"; done >&2)';
+        const hub = await start({
+            listen: ['127.0.0.1:0', '127.0.0.2:0'],
+            wrapper: ['bash', '-c', late, 'bash', ...settings.wrapper],
+        });
+        assert.equal(hub.listening().length, 2);
+    });
+
 test('a Unix socket, with curl', { hub: null }, async ({ start, defer }) => {
     const socket = path.join(scratch(defer), 'hub.sock');
     const hub = await start({ listen: ['127.0.0.1:0', `unix:${socket}`] });

@@ -8,7 +8,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { EventSource } from 'eventsource';
 import { Skip, test } from './harness.mjs';
-import { cleanEnvironment, settings } from './hub.mjs';
+import { cleanEnvironment, settings, wholeLines } from './hub.mjs';
 import { until } from './until.mjs';
 import { Wire, requestText } from './wire.mjs';
 
@@ -572,6 +572,8 @@ test('control characters of a request cannot forge a log line',
         await hub.get('/x%0Alevel=error%20msg=forged');
         await hub.get('/health', { 'User-Agent': 'a" msg=forged level=error x="' });
         await hub.subscribe('/stream/%22%20msg=forged');
+        await hub.logged(/path=.*level=error.*msg=forged/);
+        await hub.logged(/msg=connect .*msg=forged/);
         for (const line of hub.lines) {
             assert.doesNotMatch(line.replace(/"(?:[^"\\]|\\.)*"/g, '""'), /msg=forged/);
         }
@@ -582,12 +584,14 @@ test('the log as JSON is one object a line', { hub: null }, async ({ defer }) =>
         [...settings.wrapper, settings.spate, '--log-format', 'json', '--listen', '127.0.0.1:0',
             '--io', settings.io].slice(1), { env: cleanEnvironment() });
     let log = '';
-    child.stderr.on('data', (text) => (log += text));
+    child.stderr.setEncoding('utf8').on('data', (text) => (log += text));
     const closed = once(child, 'close');
     defer(() => closed);
     defer(async () => child.kill('SIGTERM'));
-    await until('the hub listening', () => /"msg":"listening"[^\n]*\n/.test(log), 15);
-    const lines = log.trimEnd().split('\n').map((line) => JSON.parse(line));
+    const lines = await until('the hub ready', () => {
+        const whole = wholeLines(log).map((line) => JSON.parse(line));
+        return whole.some(({ msg }) => msg === 'ready') && whole;
+    }, 15);
     assert.match(lines.find(({ msg }) => msg === 'listening').address, /^127\.0\.0\.1:[0-9]+$/);
     assert.ok(lines.every(({ level }) => typeof level === 'string'));
 });

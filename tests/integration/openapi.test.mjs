@@ -357,6 +357,8 @@ async function provokeBusy(specification, start) {
 async function provokeDraining(specification, start) {
     const hub = await start({ args: ['--drain-seconds', '5'] });
     const wire = await hub.connect();
+    wire.send('GET /readyz HTTP/1.1\r\nHost: hub\r\n\r\n'); /* accepted before the drain begins */
+    assert.equal((await wire.response()).status, 200);
     const stream = await hub.subscribe('/sse/news');
     hub.signal('SIGTERM');
     await hub.logged(/draining|drain/);

@@ -243,7 +243,8 @@ test('a heartbeat comes on an idle stream, and on no other',
             last = Date.now();
         }
         assert.equal(idle.events.length, 0);
-        /* On a machine that stalls for most of a second the busy stream was idle too. */
-        assert.ok(busy.comments.length === busyBeats || gapMax > 800,
+        /* On a machine that stalls for half a second the busy stream was idle for twice as long: an event
+         * that came early is followed by one that came late. */
+        assert.ok(busy.comments.length === busyBeats || gapMax > 500,
             `a heartbeat though no gap was longer than ${gapMax} ms`);
     });

@@ -61,7 +61,7 @@ async function assertUnavailable(wire) {
 /* Ending. */
 
 test('streams that are too old are ended one after another, and their clients come back',
-    { hub: { args: ['--stream-seconds-max', '2', '--retry-ms', '1'] } }, async ({ hub, defer }) => {
+    { hub: { args: ['--stream-seconds-max', '1', '--retry-ms', '1'] } }, async ({ hub, defer }) => {
         const begun = [];
         const streams = [];
         for (let i = 0; i < 20; i++) {
@@ -75,10 +75,11 @@ test('streams that are too old are ended one after another, and their clients co
         for (const [i, stream] of streams.entries()) {
             assert.ok(stream.finished, 'in good order');
             assert.ok('retry' in stream.items.at(-1));
-            assert.ok(ended[i] >= 1500, `after ${ended[i]} ms`);
+            /* Three quarters of it; the hub's clock may be some milliseconds older than ours. */
+            assert.ok(ended[i] >= 700, `after ${ended[i]} ms`);
         }
         /* Each at a time of its own. */
-        assert.ok(new Set(ended.map((ms) => Math.floor(ms / 50))).size > 3);
+        assert.ok(new Set(ended.map((ms) => Math.floor(ms / 25))).size > 3);
         await until('their being counted', async () => (await hub.stats()).aged_out === 20);
         /* A real client sees every event across its lives. */
         const seen = [];
@@ -98,9 +99,13 @@ test('streams that are too old are ended one after another, and their clients co
     });
 
 test('SIGTERM: streams end with a retry, what is under way is answered, exit 0',
-    { hub: { args: ['--drain-seconds', '8'] } }, async ({ hub }) => {
+    { hub: { args: ['--drain-seconds', '4', '--shards', '1'] } }, async ({ hub }) => {
+        /* A shard without streams answers for half a second only: the last of so many goes late. */
         const streams = [await hub.subscribe('/sse/drain'), await hub.subscribe('/stream/drain'),
             await hub.subscribe('/sse?channel=drain&channel=other')];
+        for (let i = 0; i < 13; i++) {
+            streams.push(await hub.subscribe('/sse/drain'));
+        }
         const old = await hub.subscribe('/sse/drain', { version: '1.0' });
         const [probe, browser, other, publisher] = [await keptAlive(hub), await keptAlive(hub),
             await keptAlive(hub), await keptAlive(hub)];
@@ -166,7 +171,7 @@ test('a second SIGTERM does not wait', { hub: { args: ['--drain-seconds', '3600'
 /* Whatever a connection was doing when the end came, the hub ends in order. Run under sanitizers too. */
 test('SIGTERM while connections pour in and messages flow', { hub: null, seconds: 180 },
     async ({ start }) => {
-        for (let round = 0; round < 10; round++) {
+        const end = async (round) => {
             const hub = await start({ args: ['--drain-seconds', '1', '--shards', '3'] });
             let running = true;
             const busy = Array.from({ length: 6 }, async (_, lane) => {
@@ -192,6 +197,10 @@ test('SIGTERM while connections pour in and messages flow', { hub: null, seconds
                 /* They end by the connection's end, not by a wrong answer. */
                 assert.ok(!(error instanceof assert.AssertionError), String(error));
             }
+        };
+        /* Two at a time, as each waits for a second and more. */
+        for (let round = 0; round < 10; round += 2) {
+            await Promise.all([end(round), end(round + 1)]);
         }
     });
 

@@ -474,7 +474,8 @@ static void settle(void)
     sim_net.faults = sim_net.accept_faults = false;
     world_trace("world: settles");
     unsigned still = 0;
-    for (unsigned i = 0; world_is_good() && still < SETTLE_ROUNDS_MAX && i < SETTLE_ROUNDS_ALL; i++) {
+    for (unsigned i = 0; world_is_good() && still < SETTLE_ROUNDS_MAX && i < SETTLE_ROUNDS_ALL;
+         i++) {
         uint64_t moves = world.moves;
         if (everything_has_come()) {
             return;

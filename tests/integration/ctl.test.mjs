@@ -278,7 +278,7 @@ test('exit codes', { hub: { tls: false, env: { AUTH_TOKEN: 'secret' } } }, async
     }
 });
 
-test('a publish that was refused for now is tried again only if wanted', { hub: null }, async ({ defer }) => {
+test('a publish that was refused for now is tried again only if wanted', { waits: true, hub: null }, async ({ defer }) => {
     const later = 'HTTP/1.1 503 Later\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n';
     const answer = 'HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}\n';
     const once = await scripted([later, answer], defer);

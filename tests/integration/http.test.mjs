@@ -306,7 +306,7 @@ async function assertCutOff(wire) {
     assert.match(rest, /^$|^HTTP\/1\.1 408 /);
 }
 
-test('a head that takes too long is cut off', { hub: { args: ['--header-seconds', '1'] } },
+test('a head that takes too long is cut off', { waits: true, hub: { args: ['--header-seconds', '1'] } },
     async ({ hub }) => {
         const silent = await hub.connect();
         const slow = await hub.connect();
@@ -323,7 +323,7 @@ test('a head that takes too long is cut off', { hub: { args: ['--header-seconds'
         }
     });
 
-test('a body that takes too long is cut off', { hub: { args: ['--body-seconds', '1'] } },
+test('a body that takes too long is cut off', { waits: true, hub: { args: ['--body-seconds', '1'] } },
     async ({ hub }) => {
         const wire = await hub.connect();
         wire.send(requestText('POST', '/publish/slow', { ...TEXT, 'Content-Length': 1000 }));
@@ -336,7 +336,7 @@ test('a body that takes too long is cut off', { hub: { args: ['--body-seconds', 
     });
 
 test('an idle kept-alive connection is closed, a stream is not',
-    { hub: { args: ['--keepalive-seconds', '1', '--header-seconds', '1', '--body-seconds', '1'] } },
+    { waits: true, hub: { args: ['--keepalive-seconds', '1', '--header-seconds', '1', '--body-seconds', '1'] } },
     async ({ hub }) => {
         const stream = await hub.subscribe('/sse/patient');
         const wire = await hub.connect();

@@ -219,7 +219,7 @@ test('streams that break a rule while events go out to them', { hub: {} }, async
     }
 });
 
-test('draining while streams are stalled', { hub: null }, async ({ start }) => {
+test('draining while streams are stalled', { waits: true, hub: null }, async ({ start }) => {
     const hub = await start({ args: ['--drain-seconds', '1'] });
     const { bare, streams, update } = await openStalled(hub, 'stalled');
     hub.process.kill('SIGTERM');
@@ -231,7 +231,7 @@ test('draining while streams are stalled', { hub: null }, async ({ start }) => {
     await hub.ended();
 });
 
-test('a stream whose window is closed ends with END_STREAM', { hub: {} }, async ({ hub }) => {
+test('a stream whose window is closed ends with END_STREAM', { waits: true, hub: {} }, async ({ hub }) => {
     const bare = await Bare.open(hub, { settings: Buffer.concat([Buffer.from([0, 4]), u32(0)]) });
     bare.get(1, '/sse/closed?client=closed');
     bare.get(3, '/livez');
@@ -249,7 +249,8 @@ test('a stream whose window is closed ends with END_STREAM', { hub: {} }, async 
 });
 
 test('a stream whose window stays closed is too slow, also between two events',
-    { hub: { args: ['--heartbeat-seconds', '1', '--user-timeout-seconds', '1'] } }, async ({ hub, defer }) => {
+    { waits: true, hub: { args: ['--heartbeat-seconds', '1', '--user-timeout-seconds', '1'] } },
+    async ({ hub, defer }) => {
         /* Not even the first words fit, so no event is ever tried. */
         const bare = await Bare.open(hub, { settings: Buffer.concat([Buffer.from([0, 4]), u32(0)]) });
         defer(async () => bare.wire.destroy());
@@ -396,7 +397,7 @@ test('bodies: whole, in pieces, too large, cut off', { hub: { h2: true, args: ['
         assert.equal(listener.data[2], 'the next');
     });
 
-test('a body that does not come in time is 408', { hub: { h2: true, args: ['--body-seconds', '1'] } },
+test('a body that does not come in time is 408', { waits: true, hub: { h2: true, args: ['--body-seconds', '1'] } },
     async ({ hub, defer }) => {
         const sessions = new Sessions(hub.url);
         defer(async () => sessions.close());
@@ -418,7 +419,7 @@ test('a head beyond the limit is 431', { hub: { h2: true } }, async ({ hub, defe
 });
 
 test('draining: GOAWAY, every stream ends in order, then the connection',
-    { hub: { h2: true, args: ['--drain-seconds', '1'] } }, async ({ hub }) => {
+    { waits: true, hub: { h2: true, args: ['--drain-seconds', '1'] } }, async ({ hub }) => {
         const session = http2.connect(hub.url, { rejectUnauthorized: false });
         const goaway = once(session, 'goaway');
         const closed = once(session, 'close');
@@ -437,7 +438,7 @@ test('draining: GOAWAY, every stream ends in order, then the connection',
         assert.deepEqual(await hub.ended(), { code: 0, signal: null });
     });
 
-test('a connection that asks for nothing is ended', { hub: { args: ['--header-seconds', '1'] } },
+test('a connection that asks for nothing is ended', { waits: true, hub: { args: ['--header-seconds', '1'] } },
     async ({ hub }) => {
         const bare = await Bare.open(hub);
         assert.equal(await bare.goaway(), constants.NGHTTP2_NO_ERROR);
@@ -458,7 +459,7 @@ test('a connection beyond the limit is refused and ended',
         first.wire.destroy();
     });
 
-test('an idle connection is ended', { hub: { args: ['--keepalive-seconds', '1'] } },
+test('an idle connection is ended', { waits: true, hub: { args: ['--keepalive-seconds', '1'] } },
     async ({ hub }) => {
         const bare = await Bare.open(hub);
         bare.get(1, '/health');
@@ -468,7 +469,7 @@ test('an idle connection is ended', { hub: { args: ['--keepalive-seconds', '1'] 
     });
 
 test('a head whose end does not come ends its connection',
-    { hub: { args: ['--header-seconds', '1'] } }, async ({ hub }) => {
+    { waits: true, hub: { args: ['--header-seconds', '1'] } }, async ({ hub }) => {
         const bare = await Bare.open(hub);
         bare.get(1, '/sse/slow-head');
         await bare.when('a stream', () => /retry: /.test(bare.dataOf(1)));
@@ -477,7 +478,7 @@ test('a head whose end does not come ends its connection',
         await bare.when('the end', () => bare.wire.ended);
     });
 
-test('a head that is refused is over', { hub: { args: ['--header-seconds', '1'] } }, async ({ hub }) => {
+test('a head that is refused is over', { waits: true, hub: { args: ['--header-seconds', '1'] } }, async ({ hub }) => {
     const bare = await Bare.open(hub);
     bare.get(1, '/sse/refused');
     await bare.when('the stream', () => /retry: /.test(bare.dataOf(1)));

@@ -61,7 +61,7 @@ async function assertUnavailable(wire) {
 /* Ending. */
 
 test('streams that are too old are ended one after another, and their clients come back',
-    { hub: { args: ['--stream-seconds-max', '1', '--retry-ms', '1'] } }, async ({ hub, defer }) => {
+    { waits: true, hub: { args: ['--stream-seconds-max', '1', '--retry-ms', '1'] } }, async ({ hub, defer }) => {
         const begun = [];
         const streams = [];
         for (let i = 0; i < 20; i++) {
@@ -99,7 +99,7 @@ test('streams that are too old are ended one after another, and their clients co
     });
 
 test('SIGTERM: streams end with a retry, what is under way is answered, exit 0',
-    { hub: { args: ['--drain-seconds', '4', '--shards', '1'] } }, async ({ hub }) => {
+    { waits: true, hub: { args: ['--drain-seconds', '4', '--shards', '1'] } }, async ({ hub }) => {
         /* A shard without streams answers for half a second only: the last of so many goes late. */
         const streams = [await hub.subscribe('/sse/drain'), await hub.subscribe('/stream/drain'),
             await hub.subscribe('/sse?channel=drain&channel=other')];
@@ -146,7 +146,7 @@ for (const name of ['SIGTERM', 'SIGINT']) {
 }
 
 test('the drain has an end even when peers do nothing',
-    { hub: { args: ['--drain-seconds', '1', '--header-seconds', '3600', '--body-seconds', '3600'] } },
+    { waits: true, hub: { args: ['--drain-seconds', '1', '--header-seconds', '3600', '--body-seconds', '3600'] } },
     async ({ hub }) => {
         const head = await keptAlive(hub);
         const body = await keptAlive(hub);

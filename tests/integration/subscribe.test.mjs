@@ -229,7 +229,7 @@ test('bytes that a subscriber sends after its request do no harm', { hub: { h2: 
 });
 
 test('a heartbeat comes on an idle stream, and on no other',
-    { hub: { args: ['--heartbeat-seconds', '1'] } }, async ({ hub }) => {
+    { waits: true, hub: { args: ['--heartbeat-seconds', '1'] } }, async ({ hub }) => {
         const idle = await hub.subscribe('/sse/idle');
         const busy = await hub.subscribe('/sse/busy');
         const beats = idle.comments.length;

@@ -108,7 +108,7 @@ test('garbage instead of a handshake, and in place of a record', { hub: { tls: t
         assert.equal((await hub.get('/health')).status, 200);
     });
 
-test('a handshake that does not go on is ended', { hub: { tls: true, args: ['--header-seconds', '1'] } },
+test('a handshake that does not go on is ended', { waits: true, hub: { tls: true, args: ['--header-seconds', '1'] } },
     async ({ hub }) => {
         const silent = net.connect(hub.port, '127.0.0.1').resume();
         const half = net.connect(hub.port, '127.0.0.1').resume();

@@ -384,7 +384,7 @@ static void shard_sweep(struct shard *shard)
         return;
     }
     shard->sweep_due_ms = shard->now_ms + SHARD_SWEEP_MS;
-    fanout_sweep(&shard->fanout, shard->now_ms - min_u64(shard->now_ms, 2 * SHARD_SWEEP_MS));
+    fanout_sweep(&shard->fanout, SHARD_FEED_IDLE_SWEEPS);
     if (shard->shard_index == 0) {
         sequencer_sweep(&shard->hub->sequencer, shard->wall_ms, &shard->sweep_after, 1024);
     }

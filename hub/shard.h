@@ -51,6 +51,8 @@ enum {
      */
     SHARD_TIMER_STEP_MS = 50,
     SHARD_SWEEP_MS = 500,
+    /* A feed without members is kept for a while: who reconnects finds it. */
+    SHARD_FEED_IDLE_SWEEPS = 3,
     /* One receive, and half a record from before. */
     SHARD_PLAIN_MAX_BYTES = 256 * 1024,
     /* Refused connections that are answered at one time; more are dropped without an answer. */

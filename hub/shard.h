@@ -131,6 +131,7 @@ struct shard {
     struct connection *free_slots;
     uint32_t refused_count;
     struct list waiting;        /* connections without a whole request yet, oldest first */
+    uint32_t outbox_count;      /* of connections and streams that have one */
     struct list outgoing;       /* outboxes with something to send */
     struct list pumping;        /* HTTP/2 connections that may have something to frame */
     struct list closed_streams; /* of HTTP/2, by `waiting`; free from the next turn on */

@@ -30,7 +30,7 @@ static const char page_head[] =
     "th{font-weight:600;color:var(--soft);font-size:13px}\n"
     "th:first-child,th:nth-child(2),td:first-child,td.what{text-align:left}td.what{color:var(--"
     "soft);"
-    "font-size:13px;white-space:normal}\n"
+    "font-size:13px;white-space:normal;min-width:160px}\n"
     "tr.slowest td{background:var(--box);font-weight:600}tr.slowest td.what{font-weight:400}\n"
     ".s{display:inline-block;width:11px;height:11px;border-radius:2px;margin-right:6px}\n"
     ".plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(280px,1fr));gap:18px}\n"

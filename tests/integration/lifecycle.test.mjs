@@ -62,25 +62,24 @@ async function assertUnavailable(wire) {
 
 test('streams that are too old are ended one after another, and their clients come back',
     { waits: true, hub: { args: ['--stream-seconds-max', '1', '--retry-ms', '1'] } }, async ({ hub, defer }) => {
-        const begun = [];
-        const streams = [];
-        for (let i = 0; i < 20; i++) {
-            begun.push(Date.now());
-            streams.push(await hub.subscribe('/sse/old'));
-        }
-        const ended = await Promise.all(streams.map(async (stream, i) => {
-            await stream.end();
-            return Date.now() - begun[i];
-        }));
-        for (const [i, stream] of streams.entries()) {
-            assert.ok(stream.finished, 'in good order');
-            assert.ok('retry' in stream.items.at(-1));
-            /* Three quarters of it; the hub's clock may be some milliseconds older than ours. */
-            assert.ok(ended[i] >= 700, `after ${ended[i]} ms`);
-        }
-        /* Each at a time of its own. */
-        assert.ok(new Set(ended.map((ms) => Math.floor(ms / 25))).size > 3);
-        await until('their being counted', async () => (await hub.stats()).aged_out === 20);
+        let count = 0;
+        /* The hub looks at its clock eight times a second, and a busy machine is late: then once more. */
+        await until('each ended at an age of its own', async () => {
+            const ages = await Promise.all(Array.from({ length: 20 }, async () => {
+                const begun = Date.now();
+                const stream = await hub.subscribe('/sse/old');
+                await stream.end();
+                const age = Date.now() - begun;
+                assert.ok(stream.finished, 'in good order');
+                assert.ok('retry' in stream.items.at(-1));
+                /* Three quarters of a second; the hub's clock may be some milliseconds older than ours. */
+                assert.ok(age >= 700, `after ${age} ms`);
+                return age;
+            }));
+            count += ages.length;
+            return Math.min(...ages) < 950 && Math.max(...ages) - Math.min(...ages) > 50;
+        }, 20);
+        await until('their being counted', async () => (await hub.stats()).aged_out === count);
         /* A real client sees every event across its lives. */
         const seen = [];
         const source = new EventSource(`${hub.url}/sse/old`);

@@ -384,7 +384,7 @@ static void shard_sweep(struct shard *shard)
         return;
     }
     shard->sweep_due_ms = shard->now_ms + SHARD_SWEEP_MS;
-    fanout_sweep(&shard->fanout, shard->now_ms - min_u64(shard->now_ms, 2 * SHARD_SWEEP_MS));
+    fanout_sweep(&shard->fanout, SHARD_FEED_IDLE_SWEEPS);
     if (shard->shard_index == 0) {
         sequencer_sweep(&shard->hub->sequencer, shard->wall_ms, &shard->sweep_after, 1024);
     }
@@ -440,8 +440,8 @@ static void shard_stop_listening(struct shard *shard)
 
 static bool shard_is_quiet(const struct shard *shard)
 {
-    return shard->stats.streams == 0 && list_is_empty(&shard->outgoing) &&
-           shard->control_send_count == 0;
+    /* Who reads an answer slowly has as long as a stream. */
+    return shard->stats.streams == 0 && shard->outbox_count == 0;
 }
 
 enum {

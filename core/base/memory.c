@@ -1,5 +1,6 @@
 #include "core/base/memory.h"
 
+#include <sanitizer/asan_interface.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -61,7 +62,18 @@ void *memory_map(size_t size)
 
 void memory_unmap(void *block, size_t size)
 {
+    memory_take_back(block, size);
     CHECK(munmap(block, size) == 0);
+}
+
+void memory_let_go(void *bytes, size_t size)
+{
+    ASAN_POISON_MEMORY_REGION(bytes, size);
+}
+
+void memory_take_back(void *bytes, size_t size)
+{
+    ASAN_UNPOISON_MEMORY_REGION(bytes, size);
 }
 
 uint64_t memory_allocation_count(void)

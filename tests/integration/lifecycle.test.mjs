@@ -157,6 +157,29 @@ test('the drain has an end even when peers do nothing',
         assert.deepEqual(await hub.ended(), { code: 0, signal: null });
     });
 
+test('an answer that is read slowly is not cut by a drain', {
+    hub: { args: ['--drain-seconds', '3600', '--shards', '1'], h2: false },
+}, async ({ hub }) => {
+    const wire = await keptAlive(hub);
+    wire.socket.pause();
+    const { bytes_sent: before } = await hub.stats();
+    wire.send(requestText('GET', '/openapi.json').repeat(100));
+    await until('the first answer being under way',
+        async () => (await hub.stats()).bytes_sent > before + 100_000);
+    hub.signal('SIGTERM');
+    await hub.logged(/drain/i);
+    /* Longer than idle connections are left: what is not cut by then is not cut. */
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    wire.socket.resume();
+    let answer;
+    do {
+        answer = await wire.response();
+        assert.equal(answer.json.info.title.length > 0, true);
+    } while (answer.get('connection') !== 'close');
+    await wire.end();
+    assert.deepEqual(await hub.ended(), { code: 0, signal: null });
+});
+
 test('a second SIGTERM does not wait', { hub: { args: ['--drain-seconds', '3600'] } },
     async ({ hub }) => {
         const wire = await keptAlive(hub);

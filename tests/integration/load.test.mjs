@@ -383,8 +383,8 @@ test('pictures', async ({ hub, defer }) => {
         assert.doesNotMatch(text, /NaN|inf|(href|src)=/);
     }
     const broken = await run(hub, ['--subscribers', '1', '--duration', '0.1', '--svg', '/no/x']);
-    assert.equal(broken.code, 1);
-    assert.match(broken.error, /\/no\/x: No such file/);
+    assert.equal(broken.code, 2);
+    assert.match(broken.error, /^spate-load: \/no\/x: No such file or directory\n$/, 'before the run');
 });
 
 test('wrong usage', { hub: null }, async () => {

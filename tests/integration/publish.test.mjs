@@ -221,6 +221,9 @@ test('per-client status: Ok, or 404 when it is not connected', async ({ hub }) =
     await stream.received(2);
     assert.deepEqual(stream.data, ['active', 'a b/c']);
     assert.equal((await hub.get('/publish/4321/status/active')).status, 404);
+    const unnamed = await hub.get('/publish/a%0Ab/status/active');
+    assert.equal(unnamed.status, 400);
+    assert.match(unnamed.json.detail, /^A client name is 1 to 255 bytes/);
 });
 
 test('status for all clients reaches each once', async ({ hub }) => {

@@ -211,6 +211,11 @@ static uint64_t verify_feed(unsigned source, const struct shard *shard, const st
         world_fail("shard %u: nobody needs the feed of %s, and nobody knows", feed->shard,
                    source_text(source));
     }
+    if (list_is_linked(&feed->idle) &&
+        shard->fanout.sweeps - feed->idle_since >= SHARD_FEED_IDLE_SWEEPS) {
+        world_fail("shard %u: the feed of %s is never given back", feed->shard,
+                   source_text(source));
+    }
     if (feed->window.count > 0 && feed->passed >= feed->head && feed->behind_count == 0 &&
         !list_is_linked(&feed->dirty)) {
         world_fail("shard %u: the window of %s is kept for nobody", feed->shard,

@@ -195,6 +195,17 @@ static int wrong_usage(const char *why, const char *value)
     return LOAD_USAGE;
 }
 
+static int wrong_value(int code, const char *value)
+{
+    const struct option *option = long_options;
+    while (option->val != code) {
+        option++;
+    }
+    fprintf(stderr, "spate-load: --%s %s: invalid or out of range; see spate-load --help\n",
+            option->name, value);
+    return LOAD_USAGE;
+}
+
 /* --- Values ----------------------------------------------------------------------------------- */
 
 static bool parse_number(const char *text, double low, double high, double *ret_number)
@@ -701,10 +712,10 @@ int options_read(struct options *options, int argc, char **argv)
             return print_completion(optarg);
         }
         if (code == '?') {
-            return wrong_usage("no such option, or its value is missing", argv[optind - 1]);
+            return wrong_usage("unknown option, or its value is missing", argv[optind - 1]);
         }
         if (!take_option(options, &given, code)) {
-            return wrong_usage("not a value for this option", optarg);
+            return wrong_value(code, optarg);
         }
     }
     given.url = given.url != NULL ? given.url : "http://127.0.0.1:8080";

@@ -52,6 +52,11 @@ uint64_t hub_wall_ms(void)
     return hub_world->wall_ms();
 }
 
+uint64_t hub_uptime_seconds(const struct hub *hub)
+{
+    return (hub_world->clock_ns() - hub->started_ns) / 1000000000;
+}
+
 bool hub_is_draining(const struct hub *hub)
 {
     /* Acquire: pairs with hub_drain. Nothing else is published with it. */
@@ -343,6 +348,7 @@ int hub_init(struct hub *hub, struct config *config, struct buffer *problem)
     }
     hub->connection_max = hub_connection_max(hub->config, hub->shard_count);
     hub->started_ms = hub_wall_ms();
+    hub->started_ns = hub_world->clock_ns();
     r = hub_make_tls(hub, hub->config, NULL, &hub->tls_contexts[0], problem);
     if (r < 0) {
         return r;

@@ -254,6 +254,10 @@ void verify_hub(void)
     uint64_t subscribers = 0;
     uint64_t connections = 0;
     uint64_t history_bytes = 0;
+    if (hub_uptime_seconds(hub) > sim_net.now_ms / 1000) {
+        world_fail("the hub says that it is %llu s old",
+                   (unsigned long long)hub_uptime_seconds(hub));
+    }
     for (unsigned i = 0; i < hub->shard_count && world_is_good(); i++) {
         subscribers += verify_connections(hub->shards[i]);
         connections += hub->shards[i]->stats.connections;

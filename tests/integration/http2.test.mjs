@@ -319,6 +319,27 @@ test('who waits for shared room reads history only when there is some',
         bare.wire.destroy();
     });
 
+test('all who wait for shared room take what there is, though the socket is full',
+    { hub: { args: ['--send-buffer-bytes', '4KiB', '--shards', '1'] } }, async ({ hub }) => {
+        const bare = await Bare.open(hub, { settings: Buffer.concat([Buffer.from([0, 4]), u32(1 << 24)]) });
+        const streams = Array.from({ length: 40 }, (_, i) => 2 * i + 3);
+        bare.send(frame(WINDOW_UPDATE, 0, 0, u32(190000 - 65535)));
+        bare.get(1, '/sse/first');
+        streams.forEach((stream) => bare.get(stream, '/sse/turns'));
+        await bare.when('the streams', () => [1, ...streams].every((stream) => /retry: /.test(bare.dataOf(stream))));
+        bare.wire.socket.pause();
+        const isShort = async (count) => (await hub.stats()).short_sends >= count;
+        await hub.publish('first', 'x'.repeat(250000)); /* more than the window of the connection */
+        await until('one that waits', () => isShort(1));
+        bare.send(frame(RST_STREAM, 0, 1, u32(constants.NGHTTP2_CANCEL)));
+        await until('one that has left', async () => (await hub.stats()).streams === streams.length);
+        await hub.publish('turns', 'y'.repeat(500));
+        await until('all that wait', () => isShort(1 + streams.length));
+        bare.send(frame(WINDOW_UPDATE, 0, 0, u32(60000)));
+        await until('all that have taken it', async () => (await hub.stats()).deliveries === streams.length);
+        bare.wire.destroy();
+    });
+
 test('Node: one paused stream among fifty', { hub: { h2: true }, seconds: 120 },
     async ({ hub }) => {
         const streams = await Promise.all(Array.from({ length: 50 },

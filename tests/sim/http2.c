@@ -530,9 +530,9 @@ size_t carried_unread(const struct carried *carried)
 
 bool carried_is_stuck(const struct carried *carried)
 {
-    nghttp2_session *session = carried->carrier == NULL ? NULL : carried->carrier->session;
-    return session != NULL && carried_unread(carried) > 0 &&
-           nghttp2_session_get_stream_local_window_size(session, carried->stream_id) <= 0;
+    const struct carrier *carrier = carried->carrier;
+    return carrier != NULL && carried_unread(carried) > 0 && !carrier->connection->was_cut &&
+           nghttp2_session_get_stream_local_window_size(carrier->session, carried->stream_id) <= 0;
 }
 
 bool carried_is_at_end(const struct carried *carried)

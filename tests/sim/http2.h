@@ -48,7 +48,7 @@ bool carried_begin(struct carried *carried, const char *request, size_t len);
 size_t carried_read(struct carried *carried, char *bytes, size_t size, struct sim_stamp *ret_stamp);
 /* Bytes of the answer that count against its window, and were not read. */
 size_t carried_unread(const struct carried *carried);
-/* Whether the hub can send no more of it until some are read. */
+/* Whether the hub, whose connection is free, can send no more of it until some are read. */
 bool carried_is_stuck(const struct carried *carried);
 /* Whether all was read, and nothing more will come. */
 bool carried_is_at_end(const struct carried *carried);

@@ -577,8 +577,8 @@ static void stream_ended(struct stream *stream)
     bool in_order = stream->answer.state == ANSWER_DONE || (told && stream_is_between(stream));
     bool refused = stream->answer.status != 0 && !stream->joined;
     bool was_cut = is_carried ? stream->carried.was_cut : stream->connection->was_cut;
-    bool was_slow =
-        patience_may_end(is_carried ? stream->carried.quiet_ms : stream->patience.longest_ms);
+    bool was_slow = patience_may_end(stream->patience.longest_ms) ||
+                    (is_carried && patience_may_end(stream->carried.quiet_ms));
     world_trace("stream %u: ended%s", stream->number, in_order ? " in order" : "");
     if (is_carried && stream->carried.was_lost) {
         /* Another one has lost the connection that they shared. */

@@ -381,6 +381,7 @@ static void shard_step(unsigned index)
     world.failure_rate = 0;
     world_fail_allocations(false);
     model_look();
+    verify_sends(index);
     verify_sleepers();
     if (sim_below(VERIFY_EVERY) == 0 && world_is_good()) {
         verify_hub();

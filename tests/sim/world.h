@@ -111,6 +111,8 @@ struct channel *source_channel(unsigned source); /* NULL while the hub has none 
 
 /* What must hold while every shard is between two turns. */
 void verify_hub(void);
+/* How many sends the shard, which has just run, will make in a turn. */
+void verify_sends(unsigned index);
 /* A shard that sleeps must have nothing to do. */
 void verify_sleepers(void);
 /* Nobody is connected any more, and everything has been delivered. */

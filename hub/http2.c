@@ -417,6 +417,7 @@ void http2_pump(struct http2 *http2)
 void http2_flushed(struct connection *connection)
 {
     struct http2 *http2 = http2_of(connection);
+    http2->flushed_ms = connection->shard->now_ms;
     if ((connection->flags & CONNECTION_CLOSE_AFTER) != 0) {
         connection_finish(connection);
         return;
@@ -473,7 +474,12 @@ void http2_timer(struct connection *connection)
     bool is_slow = http2->head_since_ms != 0 && now_ms - http2->head_since_ms >= header_ms;
     bool is_idle = http2->stream_count == 0 && now_ms - http2->idle_since_ms >= idle_ms;
     bool is_stuck = connection->outbox != NULL && !list_is_linked(&connection->outbox->link);
-    if (is_stuck && now_ms - connection->sent_ms >= max_u64(idle_ms, header_ms)) {
+    uint64_t stuck_ms = max_u64(idle_ms, header_ms);
+    if (config->user_timeout_seconds > 0) {
+        stuck_ms = min_u64(stuck_ms, (uint64_t)config->user_timeout_seconds * 1000);
+    }
+    if (is_stuck && now_ms - connection->sent_ms >= stuck_ms) {
+        shard_count(&connection->shard->stats.slow_disconnects, http2->stream_count);
         connection_close(connection, "client does not read");
         return;
     }

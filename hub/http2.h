@@ -70,6 +70,7 @@ struct http2 {
     uint64_t request_bytes; /* of requests that are not answered yet */
     uint64_t answer_bytes;  /* in outboxes of streams */
     uint64_t idle_since_ms;
+    uint64_t flushed_ms; /* when all that had been framed was last out */
     /* The header block that is being received; nothing can come between its frames. */
     uint64_t head_since_ms; /* 0: none */
     uint32_t head_bytes;

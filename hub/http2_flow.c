@@ -133,8 +133,13 @@ static size_t stream_window(const struct http2 *http2, const struct connection *
 bool http2_is_stuck(const struct connection *stream)
 {
     const struct http2 *http2 = http2_of(stream);
-    return stream->outbox != NULL && (stream_window(http2, stream) == 0 ||
-                                      nghttp2_session_get_remote_window_size(http2->session) <= 0);
+    bool waits = stream->outbox != NULL || (stream->subscriber.flags & SUBSCRIBER_BLOCKED) != 0;
+    bool is_out = http2->connection->outbox == NULL || http2->flushed_ms >= stream->sent_ms;
+    if (!waits || !is_out) {
+        return false; /* the peer may not have yet what would make it open a window */
+    }
+    return stream_window(http2, stream) == 0 ||
+           nghttp2_session_get_remote_window_size(http2->session) <= 0;
 }
 
 /* Bytes that a stream may send now. */
@@ -276,6 +281,7 @@ static bool stream_flush(struct http2 *http2, struct connection *stream)
     bool end = all && (stream->flags & CONNECTION_COMPLETE) != 0;
     outbox->sent += taken;
     if (taken > 0) {
+        stream->sent_ms = stream->shard->now_ms;
         /* The stream may be gone afterwards, and its outbox with it. */
         if (!stream_send(http2, stream, span_make(rest.bytes, taken), end)) {
             return all;

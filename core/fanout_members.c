@@ -122,9 +122,8 @@ enum subscribe_outcome fanout_join(struct fanout *fanout, struct subscriber *sub
         sequencer_subscribe(fanout->sequencer, fanout->shard, names, now_ms, feeds, &sequence);
     /* Also for a position that has not been reached: it would swallow the events up to it. */
     subscriber->position = sequence;
-    if (outcome == SUBSCRIBE_DONE &&
-        (fanout_set_back(subscriber, min_u64(from, sequence), 0) < 0 ||
-         join_feeds(fanout, subscriber, feeds, names.count) < 0)) {
+    if (outcome == SUBSCRIBE_DONE && (fanout_set_back(subscriber, min_u64(from, sequence), 0) < 0 ||
+                                      join_feeds(fanout, subscriber, feeds, names.count) < 0)) {
         sequencer_unsubscribe(fanout->sequencer, feeds, names.count, now_ms);
         outcome = SUBSCRIBE_NO_MEMORY;
     }

@@ -93,7 +93,7 @@ struct profile_report *profile_report_new(const struct shard *shard)
     if (report != NULL) {
         const struct hub *hub = shard->hub;
         report->io = io_kind_of(shard->io);
-        report->uptime_seconds = (shard->wall_ms - hub->started_ms) / 1000;
+        report->uptime_seconds = hub_uptime_seconds(hub);
         for (unsigned i = 0; i < hub->shard_count; i++) {
             report_add_shard(report, hub->shards[i]);
         }

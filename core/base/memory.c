@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+/* The smallest there are: larger ones are touched several times. */
+enum { MEMORY_PAGE_BYTES = 4096 };
+
 static __thread uint64_t allocation_count;
 static __thread uint64_t failure_state;
 static __thread uint32_t failure_numerator;
@@ -74,6 +77,17 @@ void memory_let_go(void *bytes, size_t size)
 void memory_take_back(void *bytes, size_t size)
 {
     ASAN_UNPOISON_MEMORY_REGION(bytes, size);
+}
+
+void memory_touch(void *block, size_t size)
+{
+    volatile char *bytes = block;
+    for (size_t at = 0; at < size; at += MEMORY_PAGE_BYTES) {
+        bytes[at] = bytes[at];
+    }
+    if (size > 0) {
+        bytes[size - 1] = bytes[size - 1];
+    }
 }
 
 uint64_t memory_allocation_count(void)

@@ -404,5 +404,5 @@ test('wrong usage', { hub: null }, async () => {
     assert.equal(nobody.code, 3);
     assert.match(nobody.error, /nobody could connect to 127.0.0.1:1: Connection refused/);
     assert.match((await run(null, ['--completion', 'bash'])).out, /^complete .* spate-load$/m);
-    assert.match((await run(null, ['--help'])).out, /^usage: /);
+    assert.match((await run(null, ['--help'])).out, /^Usage: /);
 });

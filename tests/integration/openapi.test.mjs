@@ -211,12 +211,15 @@ test('its schemas keep to what generators of clients know', async ({ hub }) => {
             if (['items', 'not'].includes(key)) {
                 assert.equal(typeof inner, 'object', `${at}/${key}`);
             }
+            if (['const', 'enum'].includes(key)) {
+                assert.ok(value.type, `${at} has no type`);
+            }
             if (typeof inner === 'object') {
                 visit(inner, `${at}/${key}`);
             }
         }
     };
-    visit(document.components.schemas, '#');
+    visit(document.components, '#');
     /* Names that differ in case and punctuation alone, or not at all, become one name in a language. */
     const plain = (names) => names.map((name) => name.toLowerCase().replace(/\W|_/g, ''));
     const { parameters, ...components } = document.components;

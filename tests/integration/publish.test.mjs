@@ -286,13 +286,18 @@ test('HEAD never publishes', async ({ hub }) => {
 
 test('a batch keeps numbers as they are, and its retry', async ({ hub }) => {
     const stream = await hub.subscribe('/sse/numbers');
+    const data = ['{"n":1,"x":1.50,"s":"a b"}', '23.1', '[1e2,-0,12345678901234567890]', 'null', '" "'];
     const response = await hub.request('POST', '/publish/numbers', {
         headers: { 'Content-Type': 'application/x-ndjson' },
-        body: '{"data":{"n":1,"x":1.5},"retry":2500}\n',
+        body: data.map((text) => `{"retry":2500, "d\\u0061ta" : ${text} }\n`).join('')
+              + '{"data": { "x" : [ 1.0, "y  z" ] } }\n',
     });
-    assert.equal(response.status, 200);
-    await stream.received(1);
-    assert.deepEqual(stream.data, ['{"n":1,"x":1.5}']);
+    assert.equal(response.status, 200, response.text);
+    await stream.received(data.length + 1);
+    assert.deepEqual(stream.data, [...data.slice(0, -1), ' ', '{"x":[1.0,"y  z"]}']);
+    for (const retry of ['-1', '1.5', '1e3', '"1"', 'null', '12345678901234567890']) {
+        assertProblem(await post(hub, '/publish/numbers', `{"data":1,"retry":${retry}}\n`, LINES), 422);
+    }
     assert.ok(stream.retries.some(({ retry }) => retry === 2500));
 });
 

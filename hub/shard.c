@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "core/base/memory.h"
 #include "core/event_id.h"
@@ -446,6 +447,22 @@ static void shard_stop_listening(struct shard *shard)
     }
 }
 
+/*
+ * The port refuses newcomers from here on, instead of letting them wait for the end, and another
+ * hub may take it. A Unix socket stays until then, as its file does.
+ */
+static void shard_close_listeners(struct shard *shard)
+{
+    for (unsigned i = 0; i < shard->listener_count; i++) {
+        int *fd = &shard->hub->listens[i].fds[shard->shard_index];
+        if (*fd >= 0 && !shard->listeners[i].is_local &&
+            io_listener_is_idle(&shard->listeners[i].listener)) {
+            close(*fd);
+            *fd = -1;
+        }
+    }
+}
+
 static bool shard_is_quiet(const struct shard *shard)
 {
     /* Who reads an answer slowly has as long as a stream. */
@@ -468,6 +485,7 @@ static void shard_drain(struct shard *shard)
         shard_stop_listening(shard);
         shard_each_connection(shard, connection_drain);
     }
+    shard_close_listeners(shard);
     uint64_t least_ms = min_u64(SHARD_DRAIN_MIN_MS, drain_ms);
     bool over =
         shard->now_ms >= shard->drain_end_ms ||
@@ -775,6 +793,7 @@ void shard_close(struct shard *shard)
             CHECK(io_turn(shard->io, 10) == 0);
         }
     }
+    shard_close_listeners(shard);
 }
 
 void shard_wake(struct shard *shard)

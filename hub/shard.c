@@ -525,11 +525,14 @@ static int shard_timeout_ms(struct shard *shard)
     if (shard_has_orders(shard) || fanout_has_work(&shard->fanout) ||
         !list_is_empty(&shard->outgoing) || !list_is_empty(&shard->pumping) ||
         shard->control_send_count > 0 || !mailbox_is_empty(&shard->mailbox) ||
-        shard->notices.count > 0 || shard->wheel_ms < shard->now_ms) {
+        system_has_work(shard) || shard->wheel_ms < shard->now_ms) {
         return 0;
     }
     uint64_t wait_ms = wheel_wait_ms(&shard->wheel, shard->now_ms);
     wait_ms = min_u64(wait_ms, shard->sweep_due_ms - min_u64(shard->sweep_due_ms, shard->now_ms));
+    if (shard->notices.count > 0 || shard->notices.lost > 0) {
+        wait_ms = min_u64(wait_ms, shard->notices.due_ms - shard->now_ms);
+    }
     if (shard->draining) {
         wait_ms = min_u64(wait_ms, 20);
     }

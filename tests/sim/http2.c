@@ -411,7 +411,7 @@ static void carrier_step(struct carrier *carrier)
     /* Where all is calm, only so that everything comes before long. */
     bool is_due =
         sim_below(is_calm ? 300 : 600) == 0 && (!is_calm || carrier->window < WINDOW_TINY);
-    if (carrier->window == 0 ? is_calm || sim_below(20) == 0 : is_due) {
+    if (carrier->window == 0 ? is_calm || sim_below(8) == 0 : is_due) {
         carrier_settings(carrier, false); /* the windows of all its streams change */
     }
     carrier_say(carrier);

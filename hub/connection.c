@@ -85,7 +85,8 @@ static void connection_update_timer(struct connection *connection, uint32_t requ
 {
     const struct config *config = connection->shard->config;
     uint8_t phase = connection_phase(connection);
-    bool first = connection->timer_phase == PHASE_FIRST && phase == PHASE_HEAD;
+    bool first =
+        connection->timer_phase == PHASE_FIRST && phase == PHASE_HEAD && connection->requests == 0;
     if (first || (phase == connection->timer_phase && connection->requests == requests_before)) {
         return;
     }
@@ -135,17 +136,18 @@ static void heartbeat_write(struct connection *connection)
 }
 
 /*
- * Its socket or its window takes nothing. That its turn has not come yet would be our slowness; of
- * an HTTP/2 connection whose socket takes nothing, http2_timer knows.
+ * Its socket or its window takes nothing. That its turn has not come yet would be our slowness, or
+ * that of what is before it on an HTTP/2 connection; if that one's socket takes nothing,
+ * http2_timer knows.
  */
 static bool stream_is_stuck(const struct connection *connection)
 {
     const struct outbox *outbox = connection->outbox;
-    if ((connection->subscriber.flags & SUBSCRIBER_BLOCKED) != 0) {
-        return true;
+    if (http2_is_stream(connection)) {
+        return http2_is_stuck(connection);
     }
-    return http2_is_stream(connection) ? http2_is_stuck(connection)
-                                       : outbox != NULL && !list_is_linked(&outbox->link);
+    return (connection->subscriber.flags & SUBSCRIBER_BLOCKED) != 0 ||
+           (outbox != NULL && !list_is_linked(&outbox->link));
 }
 
 static void connection_heartbeat(struct connection *connection)
@@ -158,7 +160,9 @@ static void connection_heartbeat(struct connection *connection)
         idle_ms = 0;
     } else if (idle_ms >= interval_ms) {
         uint64_t limit_ms = (uint64_t)shard->config->user_timeout_seconds * 1000;
-        if (limit_ms > 0 && idle_ms >= limit_ms && stream_is_stuck(connection)) {
+        if (!stream_is_stuck(connection)) {
+            connection->sent_ms = shard->now_ms; /* the wait was no fault of its client */
+        } else if (limit_ms > 0 && idle_ms >= limit_ms) {
             shard_count(&shard->stats.slow_disconnects, 1);
             connection_close(connection, "too slow");
             return;

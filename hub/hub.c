@@ -20,6 +20,7 @@ enum {
     /* What may be under way to one shard, and to one channel's subscribers on it. */
     HUB_QUEUE_BYTES_MAX = 256 * 1024 * 1024,
     HUB_FEED_BYTES_MAX = 64 * 1024 * 1024,
+    HUB_STACK_BYTES = 64 * 1024,
     HUB_LOG_STOP_MS = 1000,
     HUB_RELOAD_WAIT_MS = 2000,
     /* An address in use is tried again for a second before it is an error. */
@@ -408,6 +409,14 @@ static bool start_together(struct start_signal *signal)
     return go;
 }
 
+/* A request with many channels goes so deep. */
+static __attribute__((noinline)) void touch_stack(void)
+{
+    char room[HUB_STACK_BYTES];
+    room[0] = 0;
+    memory_touch(room, sizeof(room));
+}
+
 static void *shard_main(void *argument)
 {
     struct shard *shard = argument;
@@ -417,6 +426,7 @@ static void *shard_main(void *argument)
     if (shard->cpu >= 0 && cpu_pin((unsigned)shard->cpu) < 0) {
         shard->cpu = -1;
     }
+    touch_stack();
     shard->start_result = shard_open(shard);
     if (start_together(&shard->hub->start)) {
         while (shard_turn(shard)) {

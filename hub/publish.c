@@ -23,13 +23,13 @@ enum {
 
 static const char replayed[] = "Idempotency-Replayed: true\r\n";
 
-static const char *const channel_help =
-    "A channel name is 1 to %u bytes of UTF-8 without control characters.";
+static const char *const name_help =
+    "A %s name is 1 to %u bytes of UTF-8 without control characters.";
 
 bool event_set_channel(struct call *call, struct event *event, struct span name)
 {
     if (!call_name_is_valid(call, name)) {
-        response_problem(call, 400, channel_help, call->config->name_bytes_max);
+        response_problem(call, 400, name_help, "channel", call->config->name_bytes_max);
         return false;
     }
     if (name.bytes[0] == '$') {
@@ -603,7 +603,7 @@ void publish_status(struct call *call)
         return;
     }
     if (!call_name_is_valid(call, call->segments[1])) {
-        response_problem(call, 400, channel_help, call->config->name_bytes_max);
+        response_problem(call, 400, name_help, "client", call->config->name_bytes_max);
         return;
     }
     struct channel_name client = {CHANNEL_CLIENT, call->segments[1]};

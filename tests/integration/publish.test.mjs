@@ -4,7 +4,7 @@ import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { promisify } from 'node:util';
 import { Skip, test } from './harness.mjs';
-import { cleanEnvironment, logfmt, settings } from './hub.mjs';
+import { cleanEnvironment, logfmt, settings, wholeLines } from './hub.mjs';
 import { until } from './until.mjs';
 
 const TEXT = { 'Content-Type': 'text/plain' };
@@ -234,6 +234,9 @@ test('per-client status: Ok, or 404 when it is not connected', async ({ hub }) =
     await stream.received(2);
     assert.deepEqual(stream.data, ['active', 'a b/c']);
     assert.equal((await hub.get('/publish/4321/status/active')).status, 404);
+    const unnamed = await hub.get('/publish/a%0Ab/status/active');
+    assert.equal(unnamed.status, 400);
+    assert.match(unnamed.json.detail, /^A client name is 1 to 255 bytes/);
 });
 
 test('status for all clients reaches each once', async ({ hub }) => {
@@ -366,15 +369,15 @@ test('without a token, only loopback may publish, and others are told why', { hu
         });
         let log = '';
         let output = '';
-        shell.stderr.on('data', (text) => (log += text));
-        shell.stdout.on('data', (text) => (output += text));
+        shell.stderr.setEncoding('utf8').on('data', (text) => (log += text));
+        shell.stdout.setEncoding('utf8').on('data', (text) => (output += text));
         defer(async () => {
             shell.stdin.end();
             const exit = shell.exitCode ?? (await once(shell, 'close'))[0];
             assert.equal(exit, 0, log);
         });
         const addresses = await until('both listening', () => {
-            const lines = log.split('\n').filter((line) => /msg="?listening/.test(line));
+            const lines = wholeLines(log).filter((line) => /msg="?listening/.test(line));
             return lines.length === 2 && lines.map((line) => logfmt(line).address);
         });
         shell.stdin.write(`http://${addresses.find((a) => a.startsWith('10.'))}/publish/p\n`);

@@ -282,6 +282,21 @@ void verify_hub(void)
     }
 }
 
+void verify_sends(unsigned index)
+{
+    static uint64_t taken[SHARDS_MAX];
+    const struct fanout *fanout = &world.hub.shards[index]->fanout;
+    /* Since the shard last stood here, it has taken events, run, and made no more turn than that.
+     */
+    bool has_news = fanout->stats.taken != taken[index];
+    taken[index] = fanout->stats.taken;
+    if (fanout->sends_max < fanout->sends_first || fanout->sends_max > fanout->sends_most ||
+        (has_news && fanout->stats.taken > 0 && fanout->sends_max != fanout->sends_first)) {
+        world_fail("shard %u makes %u sends in a turn, of %u to %u", index, fanout->sends_max,
+                   fanout->sends_first, fanout->sends_most);
+    }
+}
+
 void verify_sleepers(void)
 {
     for (unsigned i = 0; i < world.hub.shard_count; i++) {

@@ -1,4 +1,4 @@
-/* Clients that publish, look and delete, with several requests at once. */
+/* Clients that publish, look and delete, several requests at once, over HTTP/1.1 and HTTP/2. */
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>

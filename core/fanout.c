@@ -119,7 +119,7 @@ static void free_feeds(struct list *list)
 void fanout_fini(struct fanout *fanout)
 {
     fanout_sends_final(fanout);
-    fanout_sweep(fanout, UINT64_MAX);
+    fanout_sweep(fanout, 0);
     CHECK(list_is_empty(&fanout->idle));
     if (fanout->broadcast != NULL) {
         sequencer_detach(fanout->sequencer, fanout->shard, fanout->broadcast);
@@ -874,12 +874,13 @@ bool fanout_move_on(const struct fanout *fanout, struct subscriber *subscriber)
 
 /* ---- Housekeeping ---------------------------------------------------------------------------- */
 
-void fanout_sweep(struct fanout *fanout, uint64_t before_ms)
+void fanout_sweep(struct fanout *fanout, unsigned sweeps)
 {
+    fanout->sweeps++;
     lag_sweep(fanout);
     while (!list_is_empty(&fanout->idle)) {
         struct feed *feed = container_of(fanout->idle.next, struct feed, idle);
-        if (feed->idle_since_ms > before_ms) {
+        if (fanout->sweeps - feed->idle_since < sweeps) {
             break;
         }
         list_remove(&feed->idle);

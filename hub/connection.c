@@ -85,7 +85,8 @@ static void connection_update_timer(struct connection *connection, uint32_t requ
 {
     const struct config *config = connection->shard->config;
     uint8_t phase = connection_phase(connection);
-    bool first = connection->timer_phase == PHASE_FIRST && phase == PHASE_HEAD;
+    bool first =
+        connection->timer_phase == PHASE_FIRST && phase == PHASE_HEAD && connection->requests == 0;
     if (first || (phase == connection->timer_phase && connection->requests == requests_before)) {
         return;
     }

@@ -182,7 +182,7 @@ static void stream_reset(struct http2 *http2, int32_t stream_id, uint32_t error)
     if (nghttp2_session_get_stream_local_close(http2->session, stream_id) < 0) {
         return;
     }
-    http2->resets[http2->reset_count++ % HTTP2_RESETS_KEPT] = stream_id;
+    http2_keep_reset(http2, stream_id);
     if (nghttp2_submit_rst_stream(http2->session, NGHTTP2_FLAG_NONE, stream_id, error) != 0) {
         http2->broken = true;
     }
@@ -275,7 +275,7 @@ static int http2_say_settings(struct http2 *http2)
 {
     const struct config *config = http2->connection->shard->config;
     const nghttp2_settings_entry settings[] = {
-        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, config->http2_streams_max},
+        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, UINT32_MAX}, /* see http2_flow_send */
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, config->head_bytes_max},
         {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
     };
@@ -316,6 +316,7 @@ int http2_begin(struct connection *connection)
     http2->connection = connection;
     http2->idle_since_ms = shard->now_ms;
     http2->charged_ms = shard->now_ms;
+    http2->streams_max = shard->config->http2_streams_max;
     http2->preface_left = NGHTTP2_CLIENT_MAGIC_LEN;
     list_init(&http2->streams);
     list_init(&http2->queued);

@@ -60,6 +60,7 @@ struct http2 {
     struct list shut;
     struct list woken;
     uint32_t stream_count;
+    uint32_t streams_max;   /* that the peer was told */
     bool inside;            /* nghttp2 is running callbacks: it must not be entered again */
     bool room;              /* there may be shared room for those who wait */
     bool closing;           /* the socket is going: streams end without a word */

@@ -22,6 +22,7 @@ static void *block_get(struct http2_memory *memory)
 {
     if (memory->free_blocks != NULL) {
         void *block = memory->free_blocks;
+        memory_take_back(block, HTTP2_BLOCK_BYTES);
         memcpy(&memory->free_blocks, block, sizeof(memory->free_blocks));
         return block;
     }
@@ -38,6 +39,7 @@ static void block_put(struct http2_memory *memory, void *block)
 {
     memcpy(block, &memory->free_blocks, sizeof(memory->free_blocks));
     memory->free_blocks = block;
+    memory_let_go(block, HTTP2_BLOCK_BYTES);
 }
 
 static void *frame_room_get(struct http2_memory *memory, size_t size)

@@ -20,6 +20,7 @@ enum {
     /* What may be under way to one shard, and to one channel's subscribers on it. */
     HUB_QUEUE_BYTES_MAX = 256 * 1024 * 1024,
     HUB_FEED_BYTES_MAX = 64 * 1024 * 1024,
+    HUB_STACK_BYTES = 64 * 1024,
     HUB_LOG_STOP_MS = 1000,
     HUB_RELOAD_WAIT_MS = 2000,
     /* An address in use is tried again for a second before it is an error. */
@@ -50,6 +51,11 @@ const struct hub_world *hub_world = &hub_kernel_world;
 uint64_t hub_wall_ms(void)
 {
     return hub_world->wall_ms();
+}
+
+uint64_t hub_uptime_seconds(const struct hub *hub)
+{
+    return (hub_world->clock_ns() - hub->started_ns) / 1000000000;
 }
 
 bool hub_is_draining(const struct hub *hub)
@@ -343,6 +349,7 @@ int hub_init(struct hub *hub, struct config *config, struct buffer *problem)
     }
     hub->connection_max = hub_connection_max(hub->config, hub->shard_count);
     hub->started_ms = hub_wall_ms();
+    hub->started_ns = hub_world->clock_ns();
     r = hub_make_tls(hub, hub->config, NULL, &hub->tls_contexts[0], problem);
     if (r < 0) {
         return r;
@@ -402,6 +409,14 @@ static bool start_together(struct start_signal *signal)
     return go;
 }
 
+/* A request with many channels goes so deep. */
+static __attribute__((noinline)) void touch_stack(void)
+{
+    char room[HUB_STACK_BYTES];
+    room[0] = 0;
+    memory_touch(room, sizeof(room));
+}
+
 static void *shard_main(void *argument)
 {
     struct shard *shard = argument;
@@ -411,6 +426,7 @@ static void *shard_main(void *argument)
     if (shard->cpu >= 0 && cpu_pin((unsigned)shard->cpu) < 0) {
         shard->cpu = -1;
     }
+    touch_stack();
     shard->start_result = shard_open(shard);
     if (start_together(&shard->hub->start)) {
         while (shard_turn(shard)) {

@@ -72,6 +72,7 @@ struct hub {
     uint64_t epoch;
     uint64_t seed;
     uint64_t started_ms;        /* wall clock */
+    uint64_t started_ns;        /* of the clock that nobody sets: see hub_uptime_seconds */
     uint32_t connection_count;  /* atomic: over all shards */
     uint32_t connection_max;    /* fixed at start */
     uint32_t presence_watchers; /* atomic: streams subscribed to $presence */
@@ -125,6 +126,9 @@ extern const struct hub_world *hub_world;
 
 /* Wall clock, Unix milliseconds. */
 uint64_t hub_wall_ms(void);
+
+/* However the wall clock was set meanwhile. Any thread. */
+uint64_t hub_uptime_seconds(const struct hub *hub);
 
 #ifdef __cplusplus
 }

@@ -180,6 +180,11 @@ uint64_t io_now_ms(const struct io *io)
     return io->now_ms;
 }
 
+bool io_has_more(const struct io *io)
+{
+    return io->has_more;
+}
+
 int io_turn(struct io *io, int timeout_ms)
 {
     CHECK(!io->in_turn);
@@ -259,8 +264,9 @@ struct io_stream *io_queue_take(struct io *io)
 {
     CHECK(io->queue.count > 0);
     struct io_stream *stream = io->queue.slots[io->queue.head];
-    io->queue.head = (io->queue.head + 1) & io->queue.mask;
     io->queue.count--;
+    /* Begun anew when it is empty, it keeps to the pages that were touched before. */
+    io->queue.head = io->queue.count == 0 ? 0 : (io->queue.head + 1) & io->queue.mask;
     CHECK(io_stream_has(stream, IO_STREAM_QUEUED));
     io_stream_clear(stream, IO_STREAM_QUEUED);
     return stream;

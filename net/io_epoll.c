@@ -22,7 +22,11 @@
 #include "net/io_backend.h"
 
 enum {
-    EPOLL_EVENT_COUNT = 512,
+    /*
+     * Streams that are dealt with in one turn. What they ask for together is in memory until the
+     * turn ends; so a thousand that connect at once need no more of it than these.
+     */
+    EPOLL_EVENT_COUNT = 64,
     /* Bytes taken from one stream in one turn. */
     EPOLL_BUFFER_SIZE = 64 * 1024,
 };
@@ -361,6 +365,7 @@ static int epoll_turn(struct io *io, int timeout_ms)
             epoll_settle(poller, stream);
         }
     }
+    io->has_more = poller->event_count == EPOLL_EVENT_COUNT || io->queue.count > 0;
     io_accept_retry(io);
     return 0;
 }

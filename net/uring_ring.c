@@ -149,7 +149,12 @@ static int uring_ring_memory(struct uring *uring)
     }
     uring->backlog_mask = (uint32_t)(count - 1);
     uring->backlog = memory_map(count * sizeof(struct uring_event));
-    return uring->backlog == NULL ? -ENOMEM : 0;
+    if (uring->backlog == NULL) {
+        return -ENOMEM;
+    }
+    memory_touch(uring->backlog,
+                 min_size(count, URING_EVENTS_PER_TURN) * sizeof(struct uring_event));
+    return 0;
 }
 
 int uring_ring_init(struct uring *uring, const struct io_options *options, const char **ret_reason)

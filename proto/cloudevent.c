@@ -351,9 +351,6 @@ const char *cloudevent_decode_field(struct span value, char *out, size_t *ret_le
     bool is_quoted = false;
     for (size_t i = 0; i < value.len; i++) {
         char c = value.bytes[i];
-        if ((uint8_t)c >= 0x7f) {
-            return "has a character beyond ASCII that is not percent-encoded";
-        }
         if (c == '"') {
             is_quoted = !is_quoted;
         } else if (c == '\\' && is_quoted) {

@@ -1,7 +1,11 @@
 #include "core/base/memory.h"
 
+#include <sanitizer/asan_interface.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+
+/* The smallest there are: larger ones are touched several times. */
+enum { MEMORY_PAGE_BYTES = 4096 };
 
 static __thread uint64_t allocation_count;
 static __thread uint64_t failure_state;
@@ -61,7 +65,29 @@ void *memory_map(size_t size)
 
 void memory_unmap(void *block, size_t size)
 {
+    memory_take_back(block, size);
     CHECK(munmap(block, size) == 0);
+}
+
+void memory_let_go(void *bytes, size_t size)
+{
+    ASAN_POISON_MEMORY_REGION(bytes, size);
+}
+
+void memory_take_back(void *bytes, size_t size)
+{
+    ASAN_UNPOISON_MEMORY_REGION(bytes, size);
+}
+
+void memory_touch(void *block, size_t size)
+{
+    volatile char *bytes = block;
+    for (size_t at = 0; at < size; at += MEMORY_PAGE_BYTES) {
+        bytes[at] = bytes[at];
+    }
+    if (size > 0) {
+        bytes[size - 1] = bytes[size - 1];
+    }
 }
 
 uint64_t memory_allocation_count(void)

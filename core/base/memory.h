@@ -25,6 +25,18 @@ char *memory_copy(struct span span) __attribute__((malloc));
 /* Zeroed pages that cost nothing until touched, for tables sized by their limit. */
 void *memory_map(size_t size);
 void memory_unmap(void *block, size_t size);
+/*
+ * Brings the pages of `block` in, whose content stays: for what its owner will use whatever comes,
+ * so that nobody waits for a page later, and memory that grows has a reason in the load.
+ */
+void memory_touch(void *block, size_t size);
+
+/*
+ * For those who keep free memory to themselves: AddressSanitizer, where it is built in, reports
+ * whoever touches what has been let go. memory_unmap takes back what was let go.
+ */
+void memory_let_go(void *bytes, size_t size);
+void memory_take_back(void *bytes, size_t size);
 
 /* Number of allocations this thread has made. */
 uint64_t memory_allocation_count(void);

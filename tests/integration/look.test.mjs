@@ -56,6 +56,14 @@ test('/stats has its fields, and they count', { hub: {} }, async ({ hub }) => {
     await until('nobody left', async () => (await hub.stats()).clients === 0);
 });
 
+test('a channel that nobody uses any more is forgotten',
+    { hub: { args: ['--channel-idle-seconds', '1'] } }, async ({ hub }) => {
+        const streams = await Promise.all(['a', 'b', 'b'].map((name) => hub.subscribe(`/sse/${name}`)));
+        assert.equal((await hub.stats()).channels, 2);
+        streams.forEach((stream) => stream.close());
+        await until('no channel left', async () => (await hub.stats()).channels === 0);
+    });
+
 /* An entry of a list is the name, or an object that has it. */
 const nameOf = (entry) => typeof entry === 'string' ? entry
                                                     : entry.client ?? entry.channel ?? entry.id

@@ -285,6 +285,7 @@ static void stream_move(struct stream *stream, uint64_t sequence)
 {
     stream->cursor = sequence;
     stream->cursor_unknown = false;
+    world.moves++;
 }
 
 /* The data as a reader puts it together: every kind of line end is one. */

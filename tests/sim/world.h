@@ -74,6 +74,7 @@ struct world {
     enum world_phase phase;
     bool verbose;
     bool stopping;
+    uint64_t moves;         /* how often a stream has come further */
     unsigned stalled_shard; /* it does not run before that step */
     uint64_t stalled_until;
     uint64_t stall_ms;     /* time that is about to pass */

@@ -9,6 +9,8 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "core/base/buffer.h"
 #include "core/base/hash.h"
@@ -79,6 +81,36 @@ static void test_failures_follow_their_seed(void **state)
     char *copy = memory_copy(span_make("abc", 2));
     assert_string_equal(copy, "ab");
     memory_free(copy);
+}
+
+static unsigned pages_present(void *block, unsigned page_count)
+{
+    unsigned char present[8];
+    unsigned count = 0;
+    assert_true(page_count <= sizeof(present));
+    assert_int_equal(mincore(block, page_count * (size_t)getpagesize(), present), 0);
+    for (unsigned i = 0; i < page_count; i++) {
+        count += present[i] & 1;
+    }
+    return count;
+}
+
+static void test_touched_pages_are_there_and_as_they_were(void **state)
+{
+    (void)state;
+    size_t page = (size_t)getpagesize();
+    char *block = memory_map(8 * page);
+    assert_non_null(block);
+    (void)madvise(block, 8 * page, MADV_NOHUGEPAGE);
+    assert_int_equal(pages_present(block, 8), 0);
+    memory_touch(block, 0);
+    assert_int_equal(pages_present(block, 8), 0);
+    block[3 * page] = 'a';
+    memory_touch(block + 2 * page + 1, 2 * page); /* from the second byte of one on: three pages */
+    assert_int_equal(pages_present(block, 8), 3);
+    assert_int_equal(pages_present(block + 2 * page, 3), 3);
+    assert_int_equal(block[3 * page], 'a');
+    memory_unmap(block, 8 * page);
 }
 
 /* ---- Buffers ----------------------------------------------------------------------------------
@@ -726,6 +758,7 @@ int main(void)
         cmocka_unit_test(test_spans_compare_by_content),
         cmocka_unit_test(test_every_door_to_the_heap_can_fail),
         cmocka_unit_test(test_failures_follow_their_seed),
+        cmocka_unit_test(test_touched_pages_are_there_and_as_they_were),
         cmocka_unit_test(test_buffer_is_its_model),
         cmocka_unit_test(test_buffer_without_memory_fails_once_and_for_all),
         cmocka_unit_test(test_json_escapes),

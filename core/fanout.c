@@ -119,8 +119,9 @@ static void free_feeds(struct list *list)
 void fanout_fini(struct fanout *fanout)
 {
     fanout_sends_final(fanout);
-    fanout_sweep(fanout, 0);
-    CHECK(list_is_empty(&fanout->idle));
+    while (!list_is_empty(&fanout->idle)) {
+        fanout_sweep(fanout, 0);
+    }
     if (fanout->broadcast != NULL) {
         sequencer_detach(fanout->sequencer, fanout->shard, fanout->broadcast);
         drain_queue(fanout);
@@ -878,7 +879,7 @@ void fanout_sweep(struct fanout *fanout, unsigned sweeps)
 {
     fanout->sweeps++;
     lag_sweep(fanout);
-    while (!list_is_empty(&fanout->idle)) {
+    for (unsigned i = 0; i < FANOUT_RETIRES_MAX && !list_is_empty(&fanout->idle); i++) {
         struct feed *feed = container_of(fanout->idle.next, struct feed, idle);
         if (fanout->sweeps - feed->idle_since < sweeps) {
             break;
@@ -888,7 +889,7 @@ void fanout_sweep(struct fanout *fanout, unsigned sweeps)
         feed->retired_tail = queue_tail(fanout->queue);
         list_append(&fanout->retired, &feed->idle);
     }
-    while (!list_is_empty(&fanout->retired)) {
+    for (unsigned i = 0; i < FANOUT_RETIRES_MAX && !list_is_empty(&fanout->retired); i++) {
         struct feed *feed = container_of(fanout->retired.next, struct feed, idle);
         if (feed->retired_tail > queue_head(fanout->queue) || list_is_linked(&feed->dirty)) {
             break;

@@ -52,6 +52,8 @@ enum {
     FANOUT_CACHE_SIZE = 64,
     /* Blocked subscribers looked at in one sweep. */
     FANOUT_BLOCKED_MAX = 1024,
+    /* Feeds given back in one sweep: some milliseconds, and more than can come and go meanwhile. */
+    FANOUT_RETIRES_MAX = 16384,
 };
 
 /* What one turn may cost besides sends: the numbers above. In the simulator smaller, to run out. */

@@ -384,7 +384,8 @@ static bool http2_is_over(const struct http2 *http2)
 {
     const struct connection *connection = http2->connection;
     /* One that was refused has its answer; there may be room when the client comes back. */
-    return connection->shard->draining || (connection->flags & CONNECTION_PEER_DONE) != 0 ||
+    return connection->shard->draining || http2->peer_leaves ||
+           (connection->flags & CONNECTION_PEER_DONE) != 0 ||
            ((connection->flags & CONNECTION_REFUSED) != 0 && connection->requests > 0);
 }
 
@@ -444,10 +445,8 @@ void http2_peer_done(struct connection *connection)
             connection_close(stream, "client left");
         }
     }
-    if (http2->stream_count == 0 && connection->outbox == NULL) {
-        connection_close(connection, "client left");
-    } else if (!http2->closing) {
-        http2_mark(http2);
+    if (!http2->closing) {
+        http2_mark(http2); /* it is told the end of all that, in good order */
     }
 }
 

@@ -64,6 +64,7 @@ struct http2 {
     bool inside;            /* nghttp2 is running callbacks: it must not be entered again */
     bool room;              /* there may be shared room for those who wait */
     bool closing;           /* the socket is going: streams end without a word */
+    bool peer_leaves;       /* it has sent GOAWAY */
     bool ended;             /* GOAWAY is the last frame */
     bool broken;            /* nghttp2 can go on no more */
     struct span data;       /* of the DATA that is being framed */

@@ -139,6 +139,9 @@ int http2_input_frame(nghttp2_session *session, const nghttp2_frame *frame, void
             http2_flow_room(http2);
         }
         break;
+    case NGHTTP2_GOAWAY:
+        http2->peer_leaves = true;
+        break;
     default:
         break;
     }

@@ -615,7 +615,9 @@ void hub_fini(struct hub *hub)
     hub_deliver_last_mail(hub);
     for (unsigned i = 0; i < hub->listen_count; i++) {
         for (unsigned j = 0; j < hub->shard_count; j++) {
-            close(hub->listens[i].fds[j]);
+            if (hub->listens[i].fds[j] >= 0) {
+                close(hub->listens[i].fds[j]);
+            }
         }
         if (hub->listens[i].is_local && !hub->listens[i].is_inherited) {
             unlink(hub->listens[i].text + strlen("unix:"));

@@ -32,9 +32,9 @@ enum {
 
 /* One address as all shards listen on it. */
 struct hub_listen {
-    int fds[SHARD_COUNT_MAX];
-    bool is_local;     /* a Unix socket: publishing needs no network address to be trusted */
-    bool is_inherited; /* handed over: its file is not ours to remove */
+    int fds[SHARD_COUNT_MAX]; /* each its shard's, once that runs; -1 when it has closed it */
+    bool is_local;            /* a Unix socket: publishing needs no network address to be trusted */
+    bool is_inherited;        /* handed over: its file is not ours to remove */
     bool is_tls;
     char text[160];
 };

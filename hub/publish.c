@@ -86,6 +86,12 @@ static const char *event_problem(const struct event *event)
     return NULL;
 }
 
+unsigned publish_batch_max(const struct config *config)
+{
+    /* What no queue can ever take is not refused as if it could in a second. */
+    return (unsigned)min_u64(config->batch_count_max, config->queue_length);
+}
+
 /* ---- Answers
  * ---------------------------------------------------------------------------------------- */
 
@@ -782,7 +788,7 @@ static bool batch_parse(struct call *call, struct batch *batch, struct span chan
 
 static void publish_batch(struct call *call, struct span channel)
 {
-    struct batch batch = {.capacity = call->config->batch_count_max};
+    struct batch batch = {.capacity = publish_batch_max(call->config)};
     batch.publications = memory_alloc(batch.capacity * sizeof(batch.publications[0]));
     batch.documents = memory_alloc(batch.capacity * sizeof(json_t *));
     bool published = false;

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "core/base/memory.h"
 #include "core/event_id.h"
@@ -446,6 +447,22 @@ static void shard_stop_listening(struct shard *shard)
     }
 }
 
+/*
+ * The port refuses newcomers from here on, instead of letting them wait for the end, and another
+ * hub may take it. A Unix socket stays until then, as its file does.
+ */
+static void shard_close_listeners(struct shard *shard)
+{
+    for (unsigned i = 0; i < shard->listener_count; i++) {
+        int *fd = &shard->hub->listens[i].fds[shard->shard_index];
+        if (*fd >= 0 && !shard->listeners[i].is_local &&
+            io_listener_is_idle(&shard->listeners[i].listener)) {
+            close(*fd);
+            *fd = -1;
+        }
+    }
+}
+
 static bool shard_is_quiet(const struct shard *shard)
 {
     /* Who reads an answer slowly has as long as a stream. */
@@ -468,6 +485,7 @@ static void shard_drain(struct shard *shard)
         shard_stop_listening(shard);
         shard_each_connection(shard, connection_drain);
     }
+    shard_close_listeners(shard);
     uint64_t least_ms = min_u64(SHARD_DRAIN_MIN_MS, drain_ms);
     bool over =
         shard->now_ms >= shard->drain_end_ms ||
@@ -507,11 +525,14 @@ static int shard_timeout_ms(struct shard *shard)
     if (shard_has_orders(shard) || fanout_has_work(&shard->fanout) ||
         !list_is_empty(&shard->outgoing) || !list_is_empty(&shard->pumping) ||
         shard->control_send_count > 0 || !mailbox_is_empty(&shard->mailbox) ||
-        shard->notices.count > 0 || shard->wheel_ms < shard->now_ms) {
+        system_has_work(shard) || shard->wheel_ms < shard->now_ms) {
         return 0;
     }
     uint64_t wait_ms = wheel_wait_ms(&shard->wheel, shard->now_ms);
     wait_ms = min_u64(wait_ms, shard->sweep_due_ms - min_u64(shard->sweep_due_ms, shard->now_ms));
+    if (shard->notices.count > 0 || shard->notices.lost > 0) {
+        wait_ms = min_u64(wait_ms, shard->notices.due_ms - shard->now_ms);
+    }
     if (shard->draining) {
         wait_ms = min_u64(wait_ms, 20);
     }
@@ -775,6 +796,7 @@ void shard_close(struct shard *shard)
             CHECK(io_turn(shard->io, 10) == 0);
         }
     }
+    shard_close_listeners(shard);
 }
 
 void shard_wake(struct shard *shard)

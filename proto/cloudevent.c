@@ -333,6 +333,9 @@ bool cloudevent_finish(struct cloudevent *event, struct cloudevent_problem *ret_
     } else if (event->raw_data.bytes != NULL) {
         bool is_json =
             event->datacontenttype.bytes == NULL || cloudevent_is_json(event->datacontenttype);
+        if (!is_json && span_is(event->raw_data, "null")) {
+            return true; /* no text, hence no data */
+        }
         event->data_kind = is_json ? CLOUDEVENT_DATA_JSON : CLOUDEVENT_DATA_TEXT;
         event->data = event->raw_data;
         if (!is_json && !json_cut_is_string(event->data)) {

@@ -223,6 +223,7 @@ test('a channel of data alone', async ({ hub }) => {
         [least({ data: 'a' }), '"a"'],
         [least({ data: 'a\nb', datacontenttype: 'text/plain' }), 'a\nb'],
         [least({ data_base64: 'AQID' }), 'AQID'],
+        [least({ data: null, datacontenttype: 'text/plain' }), ''],
         [least(), ''],
     ];
     for (const [i, [event, expected]] of cases.entries()) {
@@ -354,7 +355,7 @@ test('what is unusual, but valid', async ({ hub }) => {
         { time: '2024-02-29T23:59:60z' }, { time: '2026-11-21t06:00:00.5+23:59' },
         { time: '2026-12-31T15:59:60-08:00' }, { time: '0000-01-01T00:00:00-00:00' },
         { dataschema: 'urn:x:y' }, { dataschema: 'http://a?b' },
-        { datacontenttype: 'text/plain;a="b;c"', data: '' },
+        { datacontenttype: 'text/plain;a="b;c"', data: '' }, { datacontenttype: 'text/plain', data: null },
         { subject: null, time: null, ext: null, data: null }, { data_base64: null, data: 1 },
         { ext: 2147483647, other: -2147483648, yes: true, no: false, empty: '' },
         { 1: 'digits', averylongnameofmorethantwentycharacters: 'x' }, { data_base64: '' },

@@ -579,6 +579,8 @@ test('a client that finishes sending gets its answers, and its streams end', { h
     await idle.when('the stream', () => /retry: /.test(idle.dataOf(1)));
     idle.wire.finish();
     await idle.when('the end', () => idle.wire.ended);
+    assert.equal(idle.of(DATA, 1).at(-1).flags, END_STREAM, 'the end of the stream');
+    assert.equal(await idle.goaway(), constants.NGHTTP2_NO_ERROR);
     await until('no stream left', async () => (await hub.stats()).streams === 0);
 });
 
@@ -604,6 +606,19 @@ test('a proxy whose clients leave all at once', { hub: { args: ['--http2-streams
         assert.equal((await hub.stats()).http2_floods, 0);
         bare.wire.destroy();
     });
+
+test('a client that leaves (GOAWAY) gets what it has asked for, and GOAWAY', { hub: {} }, async ({ hub }) => {
+    const bare = await Bare.open(hub);
+    bare.get(1, '/sse/leaving');
+    await bare.when('the stream', () => /retry: /.test(bare.dataOf(1)));
+    bare.send(frame(GOAWAY, 0, 0, Buffer.alloc(8)));
+    await hub.publish('leaving', 'an event');
+    await bare.when('the event', () => /an event/.test(bare.dataOf(1)));
+    bare.send(frame(RST_STREAM, 0, 1, u32(constants.NGHTTP2_CANCEL)));
+    assert.equal(await bare.goaway(), constants.NGHTTP2_NO_ERROR);
+    assert.equal(bare.of(GOAWAY)[0].payload.readUInt32BE(), 1, 'the last stream');
+    await bare.when('the end', () => bare.wire.ended);
+});
 
 /* Abuse. Each of these is one connection's own fault and must stay its own. */
 

@@ -158,6 +158,7 @@ test('the drain has an end even when peers do nothing',
     });
 
 test('an answer that is read slowly is not cut by a drain', {
+    waits: true,
     hub: { args: ['--drain-seconds', '3600', '--shards', '1'], h2: false },
 }, async ({ hub }) => {
     const wire = await keptAlive(hub);
@@ -288,6 +289,24 @@ test('npm-style clients reconnect to a hub that comes back on its port', { hub: 
         await until('the second event', () => seen.length === 2);
         assert.deepEqual(seen, ['from the first', 'from the second']);
     });
+
+test('a hub that drains leaves its port to the next one', { hub: null }, async ({ start }) => {
+    const options = { args: ['--drain-seconds', '3600'] };
+    const first = await start(options);
+    const stream = await first.subscribe('/sse/handed');
+    first.signal('SIGTERM');
+    await first.logged(/drain/i);
+    const second = await start({
+        ...options,
+        listen: [`${first.tls ? 'tls:' : ''}127.0.0.1:${first.port}`],
+        tls: first.tls,
+    });
+    assert.equal((await second.get('/readyz')).status, 200);
+    assert.equal((await second.stats()).clients, 0);
+    first.signal('SIGTERM');
+    await stream.end();
+    assert.deepEqual(await first.ended(), { code: 0, signal: null });
+});
 
 test('kill -9, and the next start on the same port is clean', { hub: null }, async ({ start, defer }) => {
     const socket = path.join(scratch(defer), 'hub.sock');

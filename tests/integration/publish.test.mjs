@@ -212,6 +212,19 @@ test('a batch has a limit', { hub: { args: ['--batch-count-max', '10'] } }, asyn
     await stream.received(11);
 });
 
+test('a batch that no queue can take is no matter of trying again', {
+    hub: { args: ['--queue-length', '64', '--body-bytes-max', '64KiB'] },
+}, async ({ hub }) => {
+    const stream = await hub.subscribe('/sse/queue');
+    assertProblem(await post(hub, '/publish/queue', '{"data":"x"}\n'.repeat(65), LINES), 413);
+    const cloudEvents = JSON.stringify(Array.from({ length: 65 }, (_, i) =>
+        ({ specversion: '1.0', id: `${i}`, source: '/s', type: 't', data: i })));
+    assertProblem(await post(hub, '/publish/queue', cloudEvents,
+        { 'Content-Type': 'application/cloudevents-batch+json' }), 413);
+    assert.equal((await post(hub, '/publish/queue', '{"data":"x"}\n'.repeat(64), LINES)).status, 200);
+    await stream.received(64);
+});
+
 test('per-client status: Ok, or 404 when it is not connected', async ({ hub }) => {
     const stream = await hub.subscribe('/stream/1234');
     const response = await hub.get('/publish/1234/status/active');

@@ -53,6 +53,20 @@ test('$presence: a thousand at once, each once', { hub: {}, seconds: 120 }, asyn
     assert.equal(notices(watcher, 'lost').length, 0);
 });
 
+test('$presence: a queue that is full is tried again in a while, not in every turn', { hub: {
+    h2: false, args: ['--shards', '2', '--queue-length', '64'] }, seconds: 120 }, async ({ hub }) => {
+    const watcher = await hub.subscribe('/sse/$presence', { ...local, keepRaw: false });
+    const streams = await Promise.all(Array.from({ length: 1000 }, () => hub.subscribe('/sse/crowd')));
+    await watcher.received(1001, 60);
+    const before = performance.now();
+    const { refused_full: full } = await hub.stats();
+    streams.forEach((stream) => stream.close());
+    await watcher.received(2001, 60);
+    const tries = (await hub.stats()).refused_full - full;
+    /* Of each shard one in ten milliseconds. */
+    assert.ok(tries <= 2 * (2 + (performance.now() - before) / 10), `${tries} tries`);
+});
+
 test('$stats is what /stats says, again and again', { waits: true, hub: {} }, async ({ hub }) => {
     const watcher = await hub.subscribe('/sse/$stats', local);
     await watcher.when('statistics', () => notices(watcher, 'stats').length > 0);

@@ -615,26 +615,3 @@ enum subscribe_outcome __wrap_fanout_join(struct fanout *fanout, struct subscrib
     }
     return __real_fanout_join(fanout, subscriber, names, from, now_ms);
 }
-
-/* ---- nghttp2 without memory ---- */
-
-int __real_nghttp2_submit_data(nghttp2_session *session, uint8_t flags, int32_t stream_id,
-                               const nghttp2_data_provider *provider);
-int __wrap_nghttp2_submit_data(nghttp2_session *session, uint8_t flags, int32_t stream_id,
-                               const nghttp2_data_provider *provider);
-
-/*
- * Fails as a whole or not at all: if the last of its allocations finds no memory, nghttp2 1.52 lets
- * go of an item that its stream still points to, and the session's end frees it once more.
- */
-int __wrap_nghttp2_submit_data(nghttp2_session *session, uint8_t flags, int32_t stream_id,
-                               const nghttp2_data_provider *provider)
-{
-    if (world.failure_rate > sim_below(UINT64_C(1) << 32)) {
-        return NGHTTP2_ERR_NOMEM;
-    }
-    world_fail_allocations(false);
-    int r = __real_nghttp2_submit_data(session, flags, stream_id, provider);
-    world_fail_allocations(true);
-    return r;
-}

@@ -80,7 +80,7 @@ const faults = [
     ['heartbeat-too-soon', 'hub/connection.c',
         'if (idle_ms >= interval_ms && fanout_is_quiet', 'if (2 * idle_ms >= interval_ms && fanout_is_quiet'],
     ['one-heartbeat-only', 'hub/connection.c',
-        '        stream_set_timer(connection, interval_ms - min_u64(idle_ms, interval_ms - 1));\n', ''],
+        '        connection_set_stream_timer(connection, interval_ms - min_u64(idle_ms, interval_ms - 1));\n', ''],
     ['credit-lost-without-memory', 'core/feed.c', 'if (old->sequence > feed->passed) {', 'if (false) {'],
     ['credit-lost-in-a-pass', 'core/feed.c',
         'for (uint32_t i = feed_find(feed, feed->passed); i < end; i++) {',

@@ -569,7 +569,7 @@ static void stream_byte(struct stream *stream, char c)
     }
 }
 
-/* The hub has closed. */
+/* The hub has ended the stream, and maybe closed the connection. */
 static void stream_ended(struct stream *stream)
 {
     bool is_carried = stream->is_carried;
@@ -659,7 +659,8 @@ void subscriber_step(unsigned index)
     stream_read(stream);
     if (stream->answer.state == ANSWER_DONE && !stream->joined && world_is_good()) {
         stream_drop(stream, false); /* refused: another time */
-    } else if (world_is_good() && stream_is_at_end(stream)) {
+    } else if (world_is_good() &&
+               (stream->answer.state == ANSWER_DONE || stream_is_at_end(stream))) {
         stream_ended(stream);
     }
 }

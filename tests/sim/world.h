@@ -108,8 +108,9 @@ struct channel *source_channel(unsigned source); /* NULL while the hub has none 
 
 /* What must hold while every shard is between two turns. */
 void verify_hub(void);
-/* A shard that sleeps must have nothing to do. */
-void verify_sleepers(void);
+/* A shard that sleeps must have nothing to do, and the one that just ran must have passed wakes on.
+ */
+void verify_sleepers(unsigned ran);
 /* Nobody is connected any more, and everything has been delivered. */
 void verify_empty(void);
 

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 /* The smallest there are: larger ones are touched several times. */
 enum { MEMORY_PAGE_BYTES = 4096 };
@@ -65,6 +66,15 @@ void *memory_map(size_t size)
 void memory_unmap(void *block, size_t size)
 {
     CHECK(munmap(block, size) == 0);
+}
+
+void memory_discard(void *block, size_t size)
+{
+    size_t page = (size_t)getpagesize();
+    size_t before = (page - (uintptr_t)block % page) % page;
+    if (size >= before + page) {
+        CHECK(madvise((char *)block + before, (size - before) / page * page, MADV_DONTNEED) == 0);
+    }
 }
 
 void memory_touch(void *block, size_t size)

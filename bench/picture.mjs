@@ -40,7 +40,7 @@ ${parts.join('\n')}
 }
 
 // `groups`: [{ title, bars: [{ name, value }] }]; one name has one colour throughout.
-export function bars(title, groups, { scale = 'linear', format = String } = {}) {
+export function bars(title, groups, { scale = 'linear', format = String, better = 'shorter' } = {}) {
   const left = 250;
   const width = 420;
   const barHeight = 18;
@@ -66,7 +66,7 @@ export function bars(title, groups, { scale = 'linear', format = String } = {}) 
     }
     y += 12;
   }
-  const note = scale === 'log' ? ' (logarithmic; shorter is better)' : ' (shorter is better)';
+  const note = scale === 'log' ? ` (logarithmic; ${better} is better)` : ` (${better} is better)`;
   return `<svg xmlns="http://www.w3.org/2000/svg" width="760" height="${y + 6}" viewBox="0 0 760 ${y + 6}" font-family="sans-serif" font-size="12">
 <rect width="100%" height="100%" fill="#ffffff"/>
 <text x="10" y="24" font-size="15">${escape(title)}${note}</text>

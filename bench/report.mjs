@@ -192,6 +192,16 @@ const rowTitles = {
   'all-16': '16 under way to all',
 };
 
+// For the README: each delivery sent by itself, and what is gained when there is something to put together.
+function deliveryGroups(world, titles) {
+  return ['one', 'all-16'].filter((row) => world.results[row] !== undefined).map((row) => ({
+    title: rowTitles[row],
+    bars: Object.entries(world.results[row]).filter(([peer]) => peer !== 'spate-epoll').map(([peer, results]) => ({
+      name: titles[peer], value: median(results.map(metrics.rate.of)),
+    })),
+  }));
+}
+
 function pictures(measured) {
   const made = {};
   const titles = Object.fromEntries(measured.peers.map((peer) => [peer.name, peer.title]));
@@ -208,6 +218,10 @@ function pictures(measured) {
       }));
     made[`cpu-${name}`] = bars(`Server CPU per delivery, µs: ${world.subscribers.toLocaleString('en')} subscribers`,
                                groups, { scale: 'log', format: digits });
+    if (name === 'hot-1000') {
+      made.deliveries = bars('Deliveries a second of one CPU: one channel, 1,000 subscribers', deliveryGroups(world, titles),
+                             { format: (value) => Math.round(value).toLocaleString('en'), better: 'longer' });
+    }
     const memory = Object.entries(world.memory).map(([peer, m]) => ({
       name: titles[peer], value: Math.max(1, m.user),
     }));

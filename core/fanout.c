@@ -119,8 +119,9 @@ static void free_feeds(struct list *list)
 void fanout_fini(struct fanout *fanout)
 {
     fanout_sends_final(fanout);
-    fanout_sweep(fanout, UINT64_MAX);
-    CHECK(list_is_empty(&fanout->idle));
+    while (!list_is_empty(&fanout->idle)) {
+        fanout_sweep(fanout, 0);
+    }
     if (fanout->broadcast != NULL) {
         sequencer_detach(fanout->sequencer, fanout->shard, fanout->broadcast);
         drain_queue(fanout);

@@ -53,6 +53,8 @@ enum {
     FANOUT_CACHE_SIZE = 64,
     /* Blocked subscribers looked at in one sweep. */
     FANOUT_BLOCKED_MAX = 1024,
+    /* Feeds given back in one sweep: some milliseconds, and more than can come and go meanwhile. */
+    FANOUT_RETIRES_MAX = 16384,
 };
 
 /* What one turn may cost besides sends: the numbers above. In the simulator smaller, to run out. */
@@ -115,6 +117,7 @@ struct fanout {
     struct feed *broadcast;
     uint64_t wall_ms;  /* Unix; the owner's to set before a run: lags are measured against it */
     uint64_t dequeued; /* every event up to here that concerns this shard is in its feed */
+    uint64_t sweeps;   /* so far */
     uint32_t turn;
     uint32_t send_count;
     uint64_t deliveries_made; /* with the sends of this turn: not in `stats` yet */
@@ -204,10 +207,10 @@ bool fanout_move_on(const struct fanout *fanout, struct subscriber *subscriber);
 uint64_t fanout_behind(const struct fanout *fanout, const struct subscriber *subscriber);
 
 /*
- * Housekeeping: feeds that nobody has used since `before_ms` are given back, and some of the
- * blocked are looked at.
+ * Housekeeping: feeds that have had no members for so many sweeps, this one counted, are given
+ * back, and some of the blocked are looked at. By sweeps, as a clock may be set back.
  */
-void fanout_sweep(struct fanout *fanout, uint64_t before_ms);
+void fanout_sweep(struct fanout *fanout, unsigned sweeps);
 
 #ifdef __cplusplus
 }

@@ -21,7 +21,14 @@ static void member_moved(struct fanout *fanout, struct feed *feed, uint32_t inde
     CHECK(false);
 }
 
-static void feed_leave(struct fanout *fanout, struct feed *feed, uint32_t index, uint64_t now_ms)
+/* Nobody needs the feed: a sweep gives it back, unless somebody comes before. */
+static void feed_set_idle(struct fanout *fanout, struct feed *feed)
+{
+    feed->idle_since = fanout->sweeps;
+    list_append(&fanout->idle, &feed->idle);
+}
+
+static void feed_leave(struct fanout *fanout, struct feed *feed, uint32_t index)
 {
     uint32_t moved[2];
     unsigned moved_count;
@@ -30,27 +37,25 @@ static void feed_leave(struct fanout *fanout, struct feed *feed, uint32_t index,
         member_moved(fanout, feed, moved[i]);
     }
     if (feed->member_count == 0 && feed != fanout->broadcast) {
-        feed->idle_since_ms = now_ms;
-        list_append(&fanout->idle, &feed->idle);
+        feed_set_idle(fanout, feed);
         fanout_mark_dirty(fanout, feed);
     }
 }
 
 /* Takes the subscriber out of its first `count` feeds, and of the broadcast if `all`. */
 static void leave_feeds(struct fanout *fanout, struct subscriber *subscriber, unsigned count,
-                        bool all, uint64_t now_ms)
+                        bool all)
 {
     for (unsigned i = 0; i < count; i++) {
-        feed_leave(fanout, subscriber_feed(subscriber, i), *subscriber_index(subscriber, i),
-                   now_ms);
+        feed_leave(fanout, subscriber_feed(subscriber, i), *subscriber_index(subscriber, i));
     }
     if (all) {
-        feed_leave(fanout, fanout->broadcast, subscriber->broadcast_index, now_ms);
+        feed_leave(fanout, fanout->broadcast, subscriber->broadcast_index);
     }
 }
 
 static int join_feeds(struct fanout *fanout, struct subscriber *subscriber,
-                      struct feed *const feeds[], unsigned count, uint64_t now_ms)
+                      struct feed *const feeds[], unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
         if (count > 1) {
@@ -59,26 +64,24 @@ static int join_feeds(struct fanout *fanout, struct subscriber *subscriber,
             subscriber->in.feed = feeds[i];
         }
         if (feed_add_member(feeds[i], subscriber, subscriber_index(subscriber, i)) < 0) {
-            leave_feeds(fanout, subscriber, i, false, now_ms);
+            leave_feeds(fanout, subscriber, i, false);
             return -ENOMEM;
         }
         list_remove_if_linked(&feeds[i]->idle);
     }
     if (feed_add_member(fanout->broadcast, subscriber, &subscriber->broadcast_index) < 0) {
-        leave_feeds(fanout, subscriber, count, false, now_ms);
+        leave_feeds(fanout, subscriber, count, false);
         return -ENOMEM;
     }
     return 0;
 }
 
 /* Feeds that were made for a subscriber who then could not join must not be forgotten. */
-static void feeds_without_members(struct fanout *fanout, struct feed *const feeds[], unsigned count,
-                                  uint64_t now_ms)
+static void feeds_without_members(struct fanout *fanout, struct feed *const feeds[], unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
         if (feeds[i]->member_count == 0 && !list_is_linked(&feeds[i]->idle)) {
-            feeds[i]->idle_since_ms = now_ms;
-            list_append(&fanout->idle, &feeds[i]->idle);
+            feed_set_idle(fanout, feeds[i]);
         }
     }
 }
@@ -119,9 +122,8 @@ enum subscribe_outcome fanout_join(struct fanout *fanout, struct subscriber *sub
         sequencer_subscribe(fanout->sequencer, fanout->shard, names, now_ms, feeds, &sequence);
     /* Also for a position that has not been reached: it would swallow the events up to it. */
     subscriber->position = sequence;
-    if (outcome == SUBSCRIBE_DONE &&
-        (fanout_set_back(subscriber, min_u64(from, sequence), 0) < 0 ||
-         join_feeds(fanout, subscriber, feeds, names.count, now_ms) < 0)) {
+    if (outcome == SUBSCRIBE_DONE && (fanout_set_back(subscriber, min_u64(from, sequence), 0) < 0 ||
+                                      join_feeds(fanout, subscriber, feeds, names.count) < 0)) {
         sequencer_unsubscribe(fanout->sequencer, feeds, names.count, now_ms);
         outcome = SUBSCRIBE_NO_MEMORY;
     }
@@ -130,7 +132,7 @@ enum subscribe_outcome fanout_join(struct fanout *fanout, struct subscriber *sub
         while (obtained < names.count && feeds[obtained] != NULL) {
             obtained++;
         }
-        feeds_without_members(fanout, feeds, obtained, now_ms);
+        feeds_without_members(fanout, feeds, obtained);
         subscriber_reset(subscriber);
         return outcome;
     }
@@ -149,7 +151,7 @@ void fanout_leave(struct fanout *fanout, struct subscriber *subscriber, uint64_t
     for (unsigned i = 0; i < subscriber->channel_count; i++) {
         feeds[i] = subscriber_feed(subscriber, i);
     }
-    leave_feeds(fanout, subscriber, subscriber->channel_count, true, now_ms);
+    leave_feeds(fanout, subscriber, subscriber->channel_count, true);
     sequencer_unsubscribe(fanout->sequencer, feeds, subscriber->channel_count, now_ms);
     subscriber_reset(subscriber);
 }
@@ -169,13 +171,14 @@ static void give_back_memory(struct fanout *fanout)
     }
 }
 
-void fanout_sweep(struct fanout *fanout, uint64_t before_ms)
+void fanout_sweep(struct fanout *fanout, unsigned sweeps)
 {
+    fanout->sweeps++;
     give_back_memory(fanout);
     lag_sweep(fanout);
-    while (!list_is_empty(&fanout->idle)) {
+    for (unsigned i = 0; i < FANOUT_RETIRES_MAX && !list_is_empty(&fanout->idle); i++) {
         struct feed *feed = container_of(fanout->idle.next, struct feed, idle);
-        if (feed->idle_since_ms > before_ms) {
+        if (fanout->sweeps - feed->idle_since < sweeps) {
             break;
         }
         list_remove(&feed->idle);
@@ -183,7 +186,7 @@ void fanout_sweep(struct fanout *fanout, uint64_t before_ms)
         feed->retired_tail = queue_tail(fanout->queue);
         list_append(&fanout->retired, &feed->idle);
     }
-    while (!list_is_empty(&fanout->retired)) {
+    for (unsigned i = 0; i < FANOUT_RETIRES_MAX && !list_is_empty(&fanout->retired); i++) {
         struct feed *feed = container_of(fanout->retired.next, struct feed, idle);
         if (feed->retired_tail > queue_head(fanout->queue) || list_is_linked(&feed->dirty)) {
             break;

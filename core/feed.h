@@ -50,8 +50,8 @@ struct feed {
     uint64_t released_seen; /* its copy of `released_bytes`, never ahead of it */
 
     /* Rarely written: what the sequencer and the shard write for each event is a line apart. */
-    struct list idle; /* linked while there are no members, and while retired */
-    uint64_t idle_since_ms;
+    struct list idle;            /* linked while there are no members, and while retired */
+    uint64_t idle_since;         /* the fan-out's count of sweeps then */
     uint64_t retired_tail;       /* once detached: free when the queue's head has come this far */
     struct subscriber **members; /* `member`, or allocated */
     struct subscriber *member;   /* the one of a feed that has one */

@@ -723,6 +723,8 @@ void sequencer_sweep(struct sequencer *sequencer, uint64_t now_ms, uint64_t *aft
         }
         *after = node->hash;
         struct channel *channel = container_of(node, struct channel, node);
+        /* After a clock was set back: a channel is idle from now on, not from then. */
+        channel->last_used_ms = min_u64(channel->last_used_ms, now_ms);
         channel_trim(sequencer, channel, now_ms, &released);
         size_class_update(sequencer, channel);
         history_shrink(&channel->history);

@@ -186,7 +186,7 @@ static void call_wrong_method(struct call *call, unsigned methods)
     buffer_append_string(&allow, methods_text(methods));
     buffer_append_string(&allow, ", OPTIONS\r\n");
     response_problem_with(call, 405, buffer_span(&allow),
-                          "This path does not know that method; see the Allow header.");
+                          "This path does not support that method; see the Allow header.");
     buffer_fini(&allow);
 }
 

@@ -419,9 +419,9 @@ static bool array_add(struct submission *submission, json_t *document, struct sp
         return false;
     }
     size_t count = json_array_size(document);
-    if (count > submission->call->config->batch_count_max) {
-        response_problem(submission->call, 413, "A batch may have %u events.",
-                         submission->call->config->batch_count_max);
+    unsigned count_max = publish_batch_max(submission->call->config);
+    if (count > count_max) {
+        response_problem(submission->call, 413, "A batch may have %u events.", count_max);
         return false;
     }
     if (!submission_reserve(submission, (unsigned)count)) {

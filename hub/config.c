@@ -71,7 +71,11 @@ static const struct config_option *flag_find(struct loading *loading, struct spa
     buffer_append_span(loading->message, flag);
     if (flag.len > 1 && flag.bytes[0] == '-') {
         buffer_append_string(loading->message, ": unknown option");
+        size_t len = loading->message->len;
         config_option_suggest(flag, config_option_spell_flag, loading->message);
+        if (loading->message->len == len) {
+            buffer_append_string(loading->message, "; see spate --help");
+        }
     } else {
         buffer_append_string(loading->message, ": unexpected argument; options begin with --");
     }

@@ -80,10 +80,10 @@ static const struct config_option options[] = {
      .initial = "auto",
      .words = io_words,
      .value_name = "KIND",
-     .help = "How to talk to the kernel; auto takes io_uring where it works",
+     .help = "Interface to the kernel; auto uses io_uring where it works",
      FIELD(io)},
     SECONDS(drain_seconds, CONFIG_RELOADS, "10", 0, 3600,
-            "On SIGTERM: how long streams are handed to other servers before the end"),
+            "On SIGTERM: time over which streams are ended, so that clients move to other servers"),
     {.name = "config",
      .kind = CONFIG_KIND_TEXT,
      .flags = CONFIG_NOT_IN_FILE,
@@ -98,7 +98,7 @@ static const struct config_option options[] = {
      .flags = CONFIG_RELOADS,
      .initial = "",
      .value_name = "FILE",
-     .help = "File with the tokens that may publish, one a line; AUTH_TOKEN holds one too. "
+     .help = "File with the tokens that may publish, one per line; AUTH_TOKEN holds one too. "
              "With neither, only loopback may publish",
      FIELD(publish_token_file)},
     {.name = "cors_origin",
@@ -108,7 +108,7 @@ static const struct config_option options[] = {
      .value_name = "ORIGIN",
      .check = config_check_origin,
      .help = "Web origin whose pages may use the hub, such as https://example.org. By default any "
-             "may read and none but the hub's own may publish; * given here allows both",
+             "may read, and only the hub's own may publish; * given here allows both",
      FIELD(cors_origin)},
     {.name = "alias",
      .kind = CONFIG_KIND_MAP,
@@ -126,7 +126,7 @@ static const struct config_option options[] = {
      .flags = CONFIG_RELOADS,
      .initial = "",
      .value_name = "FILE",
-     .help = "PEM file with the server's certificate and its chain; read again at SIGHUP",
+     .help = "PEM file with the server's certificate and its chain",
      FIELD(tls_certificate)},
     {.name = "tls_key",
      .kind = CONFIG_KIND_TEXT,
@@ -140,15 +140,15 @@ static const struct config_option options[] = {
      .flags = CONFIG_RELOADS,
      .initial = "",
      .value_name = "FILE",
-     .help = "PEM file with authorities: whoever shows a certificate of theirs may publish "
-             "without a token. Nobody needs one to subscribe",
+     .help = "PEM file with authorities: clients with a certificate of theirs may publish "
+             "without a token. Subscribers need none",
      FIELD(tls_client_ca)},
     {.name = "tls_self_signed",
      .kind = CONFIG_KIND_CHOICE,
      .flags = CONFIG_SWITCH,
      .initial = "off",
      .words = switch_words,
-     .help = "Make a certificate for localhost at start; for development",
+     .help = "Create a certificate for localhost at start, for development",
      FIELD(tls_self_signed)},
 
     {.group = "Logging",
@@ -158,14 +158,14 @@ static const struct config_option options[] = {
      .initial = "info",
      .words = log_level_words,
      .value_name = "LEVEL",
-     .help = "The least important lines to write to standard error",
+     .help = "Lowest level that is written to standard error",
      FIELD(log_level)},
     {.name = "log_format",
      .kind = CONFIG_KIND_CHOICE,
      .initial = "logfmt",
      .words = log_format_words,
      .value_name = "FORMAT",
-     .help = "How lines are written",
+     .help = "Format of the lines",
      FIELD(log_format)},
 
     {.group = "Streams and history",
@@ -176,37 +176,36 @@ static const struct config_option options[] = {
      .min = 1,
      .max = 3600,
      .value_name = "SECONDS",
-     .help = "A comment is sent on a stream that was idle for this long",
+     .help = "A stream that is idle for this long gets a comment",
      FIELD(heartbeat_seconds)},
     NUMBER(retry_ms, CONFIG_KIND_MILLISECONDS, CONFIG_RELOADS, "3000", 1, 3600000, "MS",
-           "Mean of the reconnection time told to clients; each gets its own, so that they spread"),
+           "Mean of the reconnection time sent to clients; randomised, so that they spread"),
     SECONDS(
         stream_seconds_max, CONFIG_RELOADS, "0", 0, YEAR,
-        "A stream is ended at this age, or up to a quarter earlier so that not all come back at "
+        "A stream is ended at this age, or up to a quarter earlier so that not all reconnect at "
         "once; 0 is never"),
     COUNT(history_count, 0, "1000", 0, 100000000,
-          "Events kept per channel for those who reconnect"),
-    BYTES(history_bytes, 0, "8MiB", 0, 64 * GIB, "Bytes kept per channel"),
-    SECONDS(history_seconds, 0, "300", 0, YEAR, "Age at which an event is forgotten"),
+          "Events retained per channel for clients that reconnect"),
+    BYTES(history_bytes, 0, "8MiB", 0, 64 * GIB, "Bytes retained per channel"),
+    SECONDS(history_seconds, 0, "300", 0, YEAR, "Age at which an event is dropped"),
     BYTES(history_total_bytes, 0, "256MiB", 0, 1024 * GIB,
-          "Bytes kept over all channels; the greediest channel gives its oldest"),
+          "Bytes retained over all channels; the largest channel drops its oldest events"),
     {.name = "history_rule",
      .kind = CONFIG_KIND_MAP,
      .initial = "",
      .value_name = "NAME=EVENTS/BYTES/AGE",
      .check = config_check_history_rule,
-     .help = "What the channels of a name keep instead, such as chat.*=100/1MiB/1h; the first rule "
-             "that fits counts, and 0/0/0 keeps nothing",
+     .help = "What matching channels retain instead, such as chat.*=100/1MiB/1h; the first "
+             "matching rule counts, and 0/0/0 retains nothing",
      FIELD(history_rule)},
     {.name = "lag_rule",
      .kind = CONFIG_KIND_MAP,
      .initial = "",
      .value_name = "NAME=POLICY/BYTES/AGE",
      .check = config_check_lag_rule,
-     .help =
-         "How far a subscriber may be behind in the channels of a name, in bytes and in time (0: "
-         "no limit), and what then happens: skip to the newest event, or disconnect. "
-         "NAME=catch-up sets no limit, as is the default; the first rule that fits counts",
+     .help = "How far a subscriber of matching channels may be behind, in bytes and in time (0: no "
+             "limit), and what happens beyond: skip to the newest event, or disconnect. "
+             "NAME=catch-up, the default, sets no limit; the first matching rule counts",
      FIELD(lag_rule)},
     BYTES(lag_bytes_max, 0, "1MiB", 4 * KIB, 64 * GIB,
           "Bytes of a channel that a shard keeps at hand for subscribers that are behind; those "
@@ -217,8 +216,8 @@ static const struct config_option options[] = {
      .initial = "",
      .value_name = "NAME=FORM",
      .check = config_check_cloudevent_rule,
-     .help = "What the subscribers of the channels of a name get of a CloudEvent: event, all of it "
-             "as JSON, or data alone, such as chat.*=data; the first rule that fits counts",
+     .help = "What subscribers of matching channels get of a CloudEvent: event, all of it as "
+             "JSON, or only its data, such as chat.*=data; the first matching rule counts",
      FIELD(cloudevent_rule)},
 
     {.group = "Limits",
@@ -227,29 +226,30 @@ static const struct config_option options[] = {
      .initial = "0",
      .max = 100000000,
      .value_name = "N",
-     .help = "Connections in all; 0 is as many as the descriptors allow",
+     .help = "Connections in total; 0 is as many as the descriptor limit allows",
      FIELD(connections_max)},
     COUNT(connections_per_address_max, CONFIG_RELOADS, "0", 0, 100000000,
-          "Connections from one address; 0 is no limit, as is right behind a proxy"),
-    COUNT(channels_max, 0, "1000000", 1, 100000000, "Channels in all"),
+          "Connections from one address; 0 is no limit, which is right behind a proxy"),
+    COUNT(channels_max, 0, "1000000", 1, 100000000, "Channels in total"),
     SECONDS(channel_idle_seconds, 0, "60", 1, YEAR,
-            "A channel without subscribers and history is forgotten after this long"),
-    COUNT(subscriptions_max, CONFIG_RELOADS, "128", 1, 1024, "Channels of one connection"),
+            "A channel without subscribers and history is removed after this long"),
+    COUNT(subscriptions_max, CONFIG_RELOADS, "128", 1, 1024, "Channels of one stream"),
     COUNT(http2_streams_max, CONFIG_RELOADS, "1000", 1, 1000000,
-          "Streams and requests at a time on one connection of HTTP/2; those that are open keep "
-          "theirs"),
+          "Concurrent streams and requests on one HTTP/2 connection; open connections keep "
+          "their limit"),
     COUNT(name_bytes_max, CONFIG_RELOADS, "255", 1, 255, "Length of a channel's or client's name"),
     BYTES(head_bytes_max, 0, "16KiB", KIB, MIB, "Size of a request head"),
     BYTES(body_bytes_max, CONFIG_RELOADS, "1MiB", 1, BODY_BYTES_MAX, "Size of a request body"),
     SECONDS(header_seconds, CONFIG_RELOADS, "10", 1, 3600, "Time for a whole request head"),
     SECONDS(body_seconds, CONFIG_RELOADS, "30", 1, 3600, "Time for a whole request body"),
     SECONDS(keepalive_seconds, CONFIG_RELOADS, "75", 0, DAY,
-            "Time that a connection may idle between requests"),
-    COUNT(batch_count_max, CONFIG_RELOADS, "1000", 1, 100000, "Events of one batch"),
+            "Time that a connection may be idle between requests"),
+    COUNT(batch_count_max, CONFIG_RELOADS, "1000", 1, 100000,
+          "Events of one batch; never more than queue_length"),
     SECONDS(idempotency_seconds, 0, "300", 1, DAY,
-            "How long an Idempotency-Key and the answer to it are remembered"),
+            "How long an Idempotency-Key and its response are remembered"),
     COUNT(idempotency_count_max, 0, "100000", 1, 100000000,
-          "Keys that are remembered; the oldest go first"),
+          "Keys that are remembered; the oldest are dropped first"),
 
     {.group = "Kernel and queues",
      .name = "queue_length",
@@ -485,11 +485,12 @@ void config_help_print(struct buffer *text)
     buffer_append_string(
         text,
         "Usage: spate [OPTION]...\n\n"
-        "Spate takes events over HTTP and sends each one to every subscriber of its channel as\n"
+        "Spate accepts events over HTTP and sends each one to every subscriber of its channel as\n"
         "Server-Sent Events. Subscribe at /sse/CHANNEL, publish with POST /publish/CHANNEL.\n\n"
-        "Every option may also be a variable (--drain-seconds is SPATE_DRAIN_SECONDS) or a key\n"
-        "of the file (drain_seconds). Flags win over variables, variables over the file. In\n"
-        "parentheses the range, in brackets the default. Marked with *: read again at SIGHUP.\n");
+        "Every option can also be set by a variable (--drain-seconds is SPATE_DRAIN_SECONDS) or\n"
+        "a key of the file (drain_seconds). Flags take precedence over variables, variables over\n"
+        "the file. In parentheses the range, in brackets the default; * marks what SIGHUP "
+        "reloads.\n");
     for (size_t i = 0; i < countof(options); i++) {
         help_option(text, &options[i]);
     }
@@ -499,16 +500,16 @@ void config_help_print(struct buffer *text)
               "  spate\n"
               "      on 127.0.0.1:8080; programs on this machine may publish without a token\n"
               "  AUTH_TOKEN=secret spate --listen 0.0.0.0:8080 --cors-origin https://example.org\n"
-              "      for the world: a token to publish, one web site to read\n"
+              "      for everybody: a token to publish, one web site may read\n"
               "  spate --config /etc/spate.yaml --check-config\n"
-              "      what would run, and from where each value comes\n"
+              "      print the resulting configuration, and where each value comes from\n"
               "  spate --listen tls:127.0.0.1:8443 --tls-self-signed\n"
-              "      HTTPS with a certificate made at start, for trying it out\n"
+              "      HTTPS with a certificate created at start, for development\n"
               "  curl -N http://127.0.0.1:8080/sse/news &\n"
               "  curl http://127.0.0.1:8080/publish/news -H 'Content-Type: text/plain' -d hello\n"
               "      a subscriber, and an event for it\n"
               "\nExit codes\n"
-              "  0  ended as asked (SIGTERM, SIGINT, --help, --version, --check-config)\n"
-              "  1  could not start or go on: an address in use, no permission, no memory\n"
+              "  0  stopped on request (SIGTERM, SIGINT, --help, --version, --check-config)\n"
+              "  1  could not start or continue: address in use, permission denied, out of memory\n"
               "  2  the configuration is wrong\n");
 }

@@ -19,8 +19,6 @@ enum {
     /* What one `received` can bring on top of a head. */
     CONNECTION_INPUT_MAX_BYTES = 256 * 1024,
     CONNECTION_LINGER_MS = 2000,
-    /* For the last words of a stream that is being ended. */
-    CONNECTION_ENDING_MS = 2000,
     /* While draining: how soon to look again at a stream that is not up to date. */
     CONNECTION_DRAIN_RETRY_MS = 50,
     /* A stream that is too old is looked at as often, and ended in the middle of things after this.
@@ -85,7 +83,8 @@ static void connection_update_timer(struct connection *connection, uint32_t requ
 {
     const struct config *config = connection->shard->config;
     uint8_t phase = connection_phase(connection);
-    bool first = connection->timer_phase == PHASE_FIRST && phase == PHASE_HEAD;
+    bool first =
+        connection->timer_phase == PHASE_FIRST && phase == PHASE_HEAD && connection->requests == 0;
     if (first || (phase == connection->timer_phase && connection->requests == requests_before)) {
         return;
     }
@@ -107,8 +106,7 @@ static uint64_t stream_age_max_ms(const struct connection *connection)
     return max_ms == 0 ? UINT64_MAX : max_ms - connection->by_id.hash % (max_ms / 4);
 }
 
-/* Sets the timer of a stream: for then, or for the end of its time. */
-static void stream_set_timer(struct connection *connection, uint64_t in_ms)
+void connection_set_stream_timer(struct connection *connection, uint64_t in_ms)
 {
     uint64_t age_ms = connection->shard->now_ms - connection->since_ms;
     uint64_t max_ms = stream_age_max_ms(connection);
@@ -135,17 +133,18 @@ static void heartbeat_write(struct connection *connection)
 }
 
 /*
- * Its socket or its window takes nothing. That its turn has not come yet would be our slowness; of
- * an HTTP/2 connection whose socket takes nothing, http2_timer knows.
+ * Its socket or its window takes nothing. That its turn has not come yet would be our slowness, or
+ * that of what is before it on an HTTP/2 connection; if that one's socket takes nothing,
+ * http2_timer knows.
  */
 static bool stream_is_stuck(const struct connection *connection)
 {
     const struct outbox *outbox = connection->outbox;
-    if ((connection->subscriber.flags & SUBSCRIBER_BLOCKED) != 0) {
-        return true;
+    if (http2_is_stream(connection)) {
+        return http2_is_stuck(connection);
     }
-    return http2_is_stream(connection) ? http2_is_stuck(connection)
-                                       : outbox != NULL && !list_is_linked(&outbox->link);
+    return (connection->subscriber.flags & SUBSCRIBER_BLOCKED) != 0 ||
+           (outbox != NULL && !list_is_linked(&outbox->link));
 }
 
 static void connection_heartbeat(struct connection *connection)
@@ -158,7 +157,9 @@ static void connection_heartbeat(struct connection *connection)
         idle_ms = 0;
     } else if (idle_ms >= interval_ms) {
         uint64_t limit_ms = (uint64_t)shard->config->user_timeout_seconds * 1000;
-        if (limit_ms > 0 && idle_ms >= limit_ms && stream_is_stuck(connection)) {
+        if (!stream_is_stuck(connection)) {
+            connection->sent_ms = shard->now_ms; /* the wait was no fault of its client */
+        } else if (limit_ms > 0 && idle_ms >= limit_ms) {
             shard_count(&shard->stats.slow_disconnects, 1);
             connection_close(connection, "too slow");
             return;
@@ -166,7 +167,7 @@ static void connection_heartbeat(struct connection *connection)
         idle_ms = 0;
     }
     if (connection->state == CONNECTION_STREAMING) {
-        stream_set_timer(connection, interval_ms - min_u64(idle_ms, interval_ms - 1));
+        connection_set_stream_timer(connection, interval_ms - min_u64(idle_ms, interval_ms - 1));
     }
 }
 
@@ -589,6 +590,8 @@ void connection_heard(struct connection *connection, const char *bytes, ssize_t 
         connection_peer_done(connection);
     } else if (connection->state == CONNECTION_READING) {
         connection_input(connection, span_make(bytes, (size_t)len));
+    } else if (connection->state == CONNECTION_STREAMING) {
+        connection->flags |= CONNECTION_LINGER_AFTER; /* thrown away */
     }
 }
 
@@ -610,8 +613,7 @@ void connection_hung_up(struct connection *connection)
     }
 }
 
-/* A stream has nothing more to read: its request has come whole. */
-static void connection_read_stop(struct connection *connection)
+void connection_read_stop(struct connection *connection)
 {
     if (!http2_is_stream(connection)) {
         connection->flags |= CONNECTION_READ_STOPPED;
@@ -702,7 +704,7 @@ void connection_flushed(struct connection *connection)
     switch ((enum connection_state)connection->state) {
     case CONNECTION_STREAMING:
         if ((connection->flags & CONNECTION_ENDING) != 0) {
-            connection_close(connection, "ended");
+            connection_stream_ended(connection);
         } else {
             if (connection->transport != NULL) {
                 fanout_writable(&shard->fanout, &connection->subscriber);
@@ -765,89 +767,6 @@ const struct address *connection_address(const struct connection *connection)
     return &carrier->address.peer;
 }
 
-/* One name for the log; a stream of several channels is told by its first. */
-static struct span stream_channel(struct connection *connection)
-{
-    const struct subscriber *subscriber = &connection->subscriber;
-    if (subscriber->channel_count == 0) {
-        return span_of("broadcast");
-    }
-    return channel_name_of(subscriber_feed(subscriber, 0)->channel);
-}
-
-static void stream_log(struct connection *connection, const char *event, const char *reason)
-{
-    struct shard *shard = connection->shard;
-    if (!log_is_on(shard->log, LOG_LEVEL_INFO)) {
-        return;
-    }
-    char text[ADDRESS_TEXT_MAX];
-    struct log_field fields[6] = {
-        LOG_STR("client", connection_id(connection)),
-        LOG_STR("address", span_make(text, address_write(connection_address(connection), text))),
-        LOG_STR("channel", stream_channel(connection)),
-        LOG_U64("channels", connection->subscriber.channel_count),
-    };
-    size_t count = 4;
-    if (reason != NULL) {
-        fields[count++] = LOG_TEXT("reason", reason);
-        fields[count++] = LOG_MS("duration_ms", (double)(shard->now_ms - connection->since_ms));
-    }
-    log_event(shard->log, LOG_LEVEL_INFO, event, fields, count);
-}
-
-int connection_stream(struct connection *connection, struct span name)
-{
-    struct shard *shard = connection->shard;
-    if (name.len > 0) {
-        char *copy = memory_copy(name);
-        if (copy == NULL) {
-            return -ENOMEM;
-        }
-        connection->flags |= CONNECTION_NAMED;
-        connection->id.name = copy;
-    } else {
-        /* Numbers are not guessable from one another: a shard's are a walk from a random start. */
-        connection->id.number = random_next(&shard->random);
-    }
-    table_add(&shard->clients, &connection->by_id, shard_hash_id(shard, connection_id(connection)));
-    connection->state = CONNECTION_STREAMING;
-    connection->since_ms = shard->now_ms;
-    connection->sent_ms = shard->now_ms;
-    connection->flags &= (uint16_t)~CONNECTION_CLOSE_AFTER;
-    connection_read_stop(connection);
-    shard_count(&shard->stats.streams, 1);
-    stream_set_timer(connection, (uint64_t)shard->config->heartbeat_seconds * 1000);
-    stream_log(connection, "connect", NULL);
-    system_presence(connection, NULL);
-    return 0;
-}
-
-void connection_end_stream(struct connection *connection, const char *reason)
-{
-    struct shard *shard = connection->shard;
-    struct subscriber *subscriber = &connection->subscriber;
-    CHECK(connection->state == CONNECTION_STREAMING);
-    if ((connection->flags & CONNECTION_ENDING) != 0) {
-        return;
-    }
-    if (subscriber_is_inside_event(subscriber) || (subscriber->flags & SUBSCRIBER_BLOCKED) != 0) {
-        /* In the middle of an event nothing else can be said. */
-        connection_close(connection, reason);
-        return;
-    }
-    connection->flags |= CONNECTION_ENDING;
-    fanout_hold(&shard->fanout, subscriber);
-    response_stream_retry(connection);
-    if (connection->state == CONNECTION_STREAMING) {
-        connection_write_end(connection);
-    }
-    if (connection->state == CONNECTION_STREAMING) {
-        stream_log(connection, "ending", reason);
-        connection_set_timer(connection, CONNECTION_ENDING_MS);
-    }
-}
-
 void connection_close(struct connection *connection, const char *reason)
 {
     struct shard *shard = connection->shard;
@@ -855,15 +774,7 @@ void connection_close(struct connection *connection, const char *reason)
     CHECK(connection->state != CONNECTION_FREE);
     bool was_streaming = connection->state == CONNECTION_STREAMING;
     if (was_streaming) {
-        stream_log(connection, "disconnect", reason);
-        system_presence(connection, reason);
-        system_channel_unwatch(connection);
-        table_remove(&shard->clients, &connection->by_id);
-        shard_count(&shard->stats.streams, -1);
-        if ((connection->flags & CONNECTION_NAMED) != 0) {
-            memory_free(connection->id.name);
-        }
-        connection->id.errand = NULL;
+        connection_stream_leave(connection, reason);
     }
     if (subscriber_is_joined(&connection->subscriber)) {
         fanout_leave(&shard->fanout, &connection->subscriber, shard->wall_ms);

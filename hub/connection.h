@@ -174,6 +174,18 @@ void connection_answer(struct connection *connection, const struct http_request 
 void connection_set_timer(struct connection *connection, uint64_t in_ms);
 void connection_finish(struct connection *connection);
 
+/* For hub/stream.c: a stream has nothing more to read, as its request has come whole. */
+void connection_read_stop(struct connection *connection);
+/* Sets the timer of a stream: for then, or for the end of its time. */
+void connection_set_stream_timer(struct connection *connection, uint64_t in_ms);
+/* It is a stream no longer. */
+void connection_stream_leave(struct connection *connection, const char *reason);
+/*
+ * The last chunk of a stream is out. Unless its client was told that the connection ends with it,
+ * the connection goes on: the next request may be on its way.
+ */
+void connection_stream_ended(struct connection *connection);
+
 /* Where the peer is. */
 const struct address *connection_address(const struct connection *connection);
 

@@ -182,7 +182,7 @@ static void stream_reset(struct http2 *http2, int32_t stream_id, uint32_t error)
     if (nghttp2_session_get_stream_local_close(http2->session, stream_id) < 0) {
         return;
     }
-    http2->resets[http2->reset_count++ % HTTP2_RESETS_KEPT] = stream_id;
+    http2_keep_reset(http2, stream_id);
     if (nghttp2_submit_rst_stream(http2->session, NGHTTP2_FLAG_NONE, stream_id, error) != 0) {
         http2->broken = true;
     }
@@ -275,7 +275,7 @@ static int http2_say_settings(struct http2 *http2)
 {
     const struct config *config = http2->connection->shard->config;
     const nghttp2_settings_entry settings[] = {
-        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, config->http2_streams_max},
+        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, UINT32_MAX}, /* see http2_flow_send */
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, config->head_bytes_max},
         {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
     };
@@ -316,6 +316,7 @@ int http2_begin(struct connection *connection)
     http2->connection = connection;
     http2->idle_since_ms = shard->now_ms;
     http2->charged_ms = shard->now_ms;
+    http2->streams_max = shard->config->http2_streams_max;
     http2->preface_left = NGHTTP2_CLIENT_MAGIC_LEN;
     list_init(&http2->streams);
     list_init(&http2->queued);
@@ -383,7 +384,8 @@ static bool http2_is_over(const struct http2 *http2)
 {
     const struct connection *connection = http2->connection;
     /* One that was refused has its answer; there may be room when the client comes back. */
-    return connection->shard->draining || (connection->flags & CONNECTION_PEER_DONE) != 0 ||
+    return connection->shard->draining || http2->peer_leaves ||
+           (connection->flags & CONNECTION_PEER_DONE) != 0 ||
            ((connection->flags & CONNECTION_REFUSED) != 0 && connection->requests > 0);
 }
 
@@ -416,6 +418,7 @@ void http2_pump(struct http2 *http2)
 void http2_flushed(struct connection *connection)
 {
     struct http2 *http2 = http2_of(connection);
+    http2->flushed_ms = connection->shard->now_ms;
     if ((connection->flags & CONNECTION_CLOSE_AFTER) != 0) {
         connection_finish(connection);
         return;
@@ -442,10 +445,8 @@ void http2_peer_done(struct connection *connection)
             connection_close(stream, "client left");
         }
     }
-    if (http2->stream_count == 0 && connection->outbox == NULL) {
-        connection_close(connection, "client left");
-    } else if (!http2->closing) {
-        http2_mark(http2);
+    if (!http2->closing) {
+        http2_mark(http2); /* it is told the end of all that, in good order */
     }
 }
 
@@ -472,7 +473,12 @@ void http2_timer(struct connection *connection)
     bool is_slow = http2->head_since_ms != 0 && now_ms - http2->head_since_ms >= header_ms;
     bool is_idle = http2->stream_count == 0 && now_ms - http2->idle_since_ms >= idle_ms;
     bool is_stuck = connection->outbox != NULL && !list_is_linked(&connection->outbox->link);
-    if (is_stuck && now_ms - connection->sent_ms >= max_u64(idle_ms, header_ms)) {
+    uint64_t stuck_ms = max_u64(idle_ms, header_ms);
+    if (config->user_timeout_seconds > 0) {
+        stuck_ms = min_u64(stuck_ms, (uint64_t)config->user_timeout_seconds * 1000);
+    }
+    if (is_stuck && now_ms - connection->sent_ms >= stuck_ms) {
+        shard_count(&connection->shard->stats.slow_disconnects, http2->stream_count);
         connection_close(connection, "client does not read");
         return;
     }

@@ -60,15 +60,18 @@ struct http2 {
     struct list shut;
     struct list woken;
     uint32_t stream_count;
+    uint32_t streams_max;   /* that the peer was told */
     bool inside;            /* nghttp2 is running callbacks: it must not be entered again */
     bool room;              /* there may be shared room for those who wait */
     bool closing;           /* the socket is going: streams end without a word */
+    bool peer_leaves;       /* it has sent GOAWAY */
     bool ended;             /* GOAWAY is the last frame */
     bool broken;            /* nghttp2 can go on no more */
     struct span data;       /* of the DATA that is being framed */
     uint64_t request_bytes; /* of requests that are not answered yet */
     uint64_t answer_bytes;  /* in outboxes of streams */
     uint64_t idle_since_ms;
+    uint64_t flushed_ms; /* when all that had been framed was last out */
     /* The header block that is being received; nothing can come between its frames. */
     uint64_t head_since_ms; /* 0: none */
     uint32_t head_bytes;

@@ -12,6 +12,7 @@ enum {
     HTTP2_WOKEN_MAX = 8,
     /* ... and the room that one of them is thought to need, so that few are tried in vain. */
     HTTP2_WOKEN_BYTES = 8 * 1024,
+    HTTP2_SETTINGS_FRAME_MAX = HTTP2_FRAME_HEAD_LEN + 8 * 6,
 };
 
 size_t http2_flow_unsent(const struct http2 *http2)
@@ -30,19 +31,42 @@ static bool is_bare_end(struct span frame)
     return frame.len == HTTP2_FRAME_HEAD_LEN && memcmp(frame.bytes, bare, sizeof(bare)) == 0;
 }
 
+/*
+ * nghttp2 is told of no limit to the number of streams: it would take one more for an error of the
+ * connection, where the rules have one of the stream (RFC 9113, 5.1.2). So http2_request_begin
+ * counts them, and the peer is told the limit here. It is the first of the settings.
+ */
+static bool is_settings(struct span frame)
+{
+    return frame.len > HTTP2_FRAME_HEAD_LEN && frame.bytes[3] == NGHTTP2_SETTINGS;
+}
+
+/* The value behind the two bytes that name the first setting. */
+static void settings_limit_streams(char *frame, uint32_t limit)
+{
+    for (unsigned i = 0; i < sizeof(limit); i++) {
+        frame[HTTP2_FRAME_HEAD_LEN + 2 + i] = (char)(limit >> (24 - 8 * i));
+    }
+}
+
 ssize_t http2_flow_send(nghttp2_session *session, const uint8_t *bytes, size_t len, int flags,
                         void *context)
 {
     struct http2 *http2 = context;
     struct span frame = span_make((const char *)bytes, len);
-    char end[HTTP2_FRAME_HEAD_LEN];
+    char changed[HTTP2_SETTINGS_FRAME_MAX];
     (void)session;
     (void)flags;
     if (is_bare_end(frame)) {
-        memcpy(end, bytes, len);
-        end[3] = NGHTTP2_DATA;
-        end[4] = NGHTTP2_FLAG_END_STREAM;
-        frame.bytes = end;
+        memcpy(changed, bytes, len);
+        changed[3] = NGHTTP2_DATA;
+        changed[4] = NGHTTP2_FLAG_END_STREAM;
+        frame.bytes = changed;
+    } else if (is_settings(frame)) {
+        CHECK(len <= sizeof(changed));
+        memcpy(changed, bytes, len);
+        settings_limit_streams(changed, http2->streams_max);
+        frame.bytes = changed;
     }
     if (!connection_append(http2->connection, frame)) {
         return NGHTTP2_ERR_CALLBACK_FAILURE;
@@ -109,8 +133,13 @@ static size_t stream_window(const struct http2 *http2, const struct connection *
 bool http2_is_stuck(const struct connection *stream)
 {
     const struct http2 *http2 = http2_of(stream);
-    return stream->outbox != NULL && (stream_window(http2, stream) == 0 ||
-                                      nghttp2_session_get_remote_window_size(http2->session) <= 0);
+    bool waits = stream->outbox != NULL || (stream->subscriber.flags & SUBSCRIBER_BLOCKED) != 0;
+    bool is_out = http2->connection->outbox == NULL || http2->flushed_ms >= stream->sent_ms;
+    if (!waits || !is_out) {
+        return false; /* the peer may not have yet what would make it open a window */
+    }
+    return stream_window(http2, stream) == 0 ||
+           nghttp2_session_get_remote_window_size(http2->session) <= 0;
 }
 
 /* Bytes that a stream may send now. */
@@ -252,6 +281,7 @@ static bool stream_flush(struct http2 *http2, struct connection *stream)
     bool end = all && (stream->flags & CONNECTION_COMPLETE) != 0;
     outbox->sent += taken;
     if (taken > 0) {
+        stream->sent_ms = stream->shard->now_ms;
         /* The stream may be gone afterwards, and its outbox with it. */
         if (!stream_send(http2, stream, span_make(rest.bytes, taken), end)) {
             return all;

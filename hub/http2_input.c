@@ -62,8 +62,17 @@ void http2_charge_end(struct http2 *http2, const struct connection *stream, uint
         charge_pay(http2);
     } else {
         /* nghttp2 has reset it, because of its frames. */
-        http2->resets[http2->reset_count++ % HTTP2_RESETS_KEPT] = stream->stream_id;
+        http2_keep_reset(http2, stream->stream_id);
         http2_charge(http2, HTTP2_CHARGE_INVALID);
+    }
+}
+
+static void charge_update(struct http2 *http2)
+{
+    if (http2->updates_due > 0) {
+        http2->updates_due--;
+    } else {
+        http2_charge(http2, 1);
     }
 }
 
@@ -72,7 +81,8 @@ static void charge_frame(struct http2 *http2, const nghttp2_frame *frame,
 {
     switch (frame->hd.type) {
     case NGHTTP2_DATA:
-        if (frame->hd.length == 0 && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) {
+        if (frame->hd.length == frame->data.padlen &&
+            (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) {
             http2_charge(http2, 1);
         }
         break;
@@ -82,6 +92,7 @@ static void charge_frame(struct http2 *http2, const nghttp2_frame *frame,
         }
         break;
     case NGHTTP2_PING:
+    case NGHTTP2_GOAWAY:
         http2_charge(http2, 1);
         break;
     case NGHTTP2_RST_STREAM:
@@ -89,11 +100,7 @@ static void charge_frame(struct http2 *http2, const nghttp2_frame *frame,
         charge_reset(http2, frame->hd.stream_id, stream);
         break;
     case NGHTTP2_WINDOW_UPDATE:
-        if (http2->updates_due > 0) {
-            http2->updates_due--;
-        } else {
-            http2_charge(http2, 1);
-        }
+        charge_update(http2);
         break;
     default:
         break;
@@ -132,6 +139,9 @@ int http2_input_frame(nghttp2_session *session, const nghttp2_frame *frame, void
             http2_flow_room(http2);
         }
         break;
+    case NGHTTP2_GOAWAY:
+        http2->peer_leaves = true;
+        break;
     default:
         break;
     }
@@ -143,8 +153,8 @@ int http2_input_invalid_frame(nghttp2_session *session, const nghttp2_frame *fra
 {
     (void)session;
     (void)frame;
-    /* One stream too many is no fault before the peer knows how many there may be. */
-    http2_charge(context, error == NGHTTP2_ERR_REFUSED_STREAM ? 1 : HTTP2_CHARGE_INVALID);
+    (void)error;
+    http2_charge(context, HTTP2_CHARGE_INVALID);
     return 0;
 }
 
@@ -161,6 +171,9 @@ static bool was_reset_by_us(const struct http2 *http2, int32_t stream_id)
 /* A frame on a stream that is over (RFC 9113, 5.1). nghttp2 would pass over it in silence. */
 static void closed_stream_frame(struct http2 *http2, uint8_t type, int32_t stream_id)
 {
+    if (type == NGHTTP2_WINDOW_UPDATE) {
+        charge_update(http2);
+    }
     if (was_reset_by_us(http2, stream_id)) {
         return; /* the peer may not know yet */
     }

@@ -3,6 +3,7 @@
  *
  *   - What nghttp2 keeps of a stream lives as long as the stream, and there are many. Those blocks
  *     lie side by side, without what the heap adds to each and without holes between them.
+ *     When the heap has nothing, what else is small comes from there, too: see on_realloc.
  *   - A session has room for one frame, 16 KiB, the first large block that it asks for. What is in
  *     there has gone out when nghttp2_session_send returns, as our callbacks take everything. So
  *     one room does for all sessions.

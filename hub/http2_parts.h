@@ -24,6 +24,11 @@ static inline struct http2 *http2_of(const struct connection *connection)
 
 /* There is something for http2_pump to do. */
 void http2_mark(struct http2 *http2);
+/* The stream was reset by us: frames on it may still be under way. */
+static inline void http2_keep_reset(struct http2 *http2, int32_t stream_id)
+{
+    http2->resets[http2->reset_count++ % HTTP2_RESETS_KEPT] = stream_id;
+}
 /* NULL where a stream has ended. */
 struct connection *http2_stream(struct http2 *http2, int32_t stream_id);
 /* Writes out what nghttp2 has queued; never inside of it. */

@@ -46,6 +46,14 @@ static struct connection *stream_open(struct http2 *http2, int32_t stream_id)
     return stream;
 }
 
+/* Of the stream whose head is being read. Returns what tells nghttp2 to read over the rest. */
+static int request_reset(struct http2 *http2, int32_t stream_id, uint32_t error)
+{
+    http2->broken |=
+        nghttp2_submit_rst_stream(http2->session, NGHTTP2_FLAG_NONE, stream_id, error) != 0;
+    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+}
+
 int http2_request_begin(nghttp2_session *session, const nghttp2_frame *frame, void *context)
 {
     struct http2 *http2 = context;
@@ -54,6 +62,12 @@ int http2_request_begin(nghttp2_session *session, const nghttp2_frame *frame, vo
     buffer_init(&http2->fields, http2->connection->shard->config->head_bytes_max);
     if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
         return 0;
+    }
+    if (http2->stream_count >= http2->streams_max) {
+        /* No fault before the peer knows how many there may be, and an error of this one after. */
+        http2_keep_reset(http2, frame->hd.stream_id);
+        http2_charge(http2, 1);
+        return request_reset(http2, frame->hd.stream_id, NGHTTP2_REFUSED_STREAM);
     }
     struct connection *stream = stream_open(http2, frame->hd.stream_id);
     if (stream == NULL) {
@@ -75,13 +89,6 @@ static void head_keep(nghttp2_rcbuf **kept, nghttp2_rcbuf *value)
         nghttp2_rcbuf_incref(value);
         *kept = value;
     }
-}
-
-static int stream_is_malformed(struct http2 *http2, int32_t stream_id)
-{
-    http2->broken |= nghttp2_submit_rst_stream(http2->session, NGHTTP2_FLAG_NONE, stream_id,
-                                               NGHTTP2_PROTOCOL_ERROR) != 0;
-    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 }
 
 int http2_request_header(nghttp2_session *session, const nghttp2_frame *frame, nghttp2_rcbuf *name,
@@ -112,7 +119,8 @@ int http2_request_header(nghttp2_session *session, const nghttp2_frame *frame, n
         head_keep(&http2->authority, value);
     } else if (span_is(name_text, "host") && http2->authority != NULL) {
         if (!span_equal_nocase(value_text, rcbuf_span(http2->authority))) {
-            return stream_is_malformed(http2, frame->hd.stream_id); /* RFC 9113, 8.3.1 */
+            return request_reset(http2, frame->hd.stream_id,
+                                 NGHTTP2_PROTOCOL_ERROR); /* RFC 9113, 8.3.1 */
         }
     } else if (name_text.bytes[0] != ':') {
         buffer_append_span(&http2->fields, name_text);

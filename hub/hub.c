@@ -53,6 +53,11 @@ uint64_t hub_wall_ms(void)
     return hub_world->wall_ms();
 }
 
+uint64_t hub_uptime_seconds(const struct hub *hub)
+{
+    return (hub_world->clock_ns() - hub->started_ns) / 1000000000;
+}
+
 bool hub_is_draining(const struct hub *hub)
 {
     /* Acquire: pairs with hub_drain. Nothing else is published with it. */
@@ -359,6 +364,7 @@ int hub_init(struct hub *hub, struct config *config, struct buffer *problem)
     }
     hub->connection_max = hub_connection_max(hub->config, hub->shard_count);
     hub->started_ms = hub_wall_ms();
+    hub->started_ns = hub_world->clock_ns();
     r = hub_make_tls(hub, hub->config, NULL, &hub->tls_contexts[0], problem);
     if (r < 0) {
         return r;
@@ -624,7 +630,9 @@ void hub_fini(struct hub *hub)
     hub_deliver_last_mail(hub);
     for (unsigned i = 0; i < hub->listen_count; i++) {
         for (unsigned j = 0; j < hub->shard_count; j++) {
-            close(hub->listens[i].fds[j]);
+            if (hub->listens[i].fds[j] >= 0) {
+                close(hub->listens[i].fds[j]);
+            }
         }
         if (hub->listens[i].is_local && !hub->listens[i].is_inherited) {
             unlink(hub->listens[i].text + strlen("unix:"));

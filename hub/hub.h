@@ -32,9 +32,9 @@ enum {
 
 /* One address as all shards listen on it. */
 struct hub_listen {
-    int fds[SHARD_COUNT_MAX];
-    bool is_local;     /* a Unix socket: publishing needs no network address to be trusted */
-    bool is_inherited; /* handed over: its file is not ours to remove */
+    int fds[SHARD_COUNT_MAX]; /* each its shard's, once that runs; -1 when it has closed it */
+    bool is_local;            /* a Unix socket: publishing needs no network address to be trusted */
+    bool is_inherited;        /* handed over: its file is not ours to remove */
     bool is_tls;
     char text[160];
 };
@@ -72,6 +72,7 @@ struct hub {
     uint64_t epoch;
     uint64_t seed;
     uint64_t started_ms;        /* wall clock */
+    uint64_t started_ns;        /* of the clock that nobody sets: see hub_uptime_seconds */
     uint32_t connection_count;  /* atomic: over all shards */
     uint32_t connection_max;    /* fixed at start */
     uint32_t presence_watchers; /* atomic: streams subscribed to $presence */
@@ -125,6 +126,9 @@ extern const struct hub_world *hub_world;
 
 /* Wall clock, Unix milliseconds. */
 uint64_t hub_wall_ms(void);
+
+/* However the wall clock was set meanwhile. Any thread. */
+uint64_t hub_uptime_seconds(const struct hub *hub);
 
 #ifdef __cplusplus
 }

@@ -12,10 +12,8 @@ static void look_status(struct call *call, int status, const char *word)
 {
     struct buffer body;
     buffer_init(&body, LOOK_BODY_MAX);
-    buffer_printf(
-        &body, "{\"status\":\"%s\",\"version\":\"%s\",\"uptime_seconds\":%llu}\n", word,
-        SPATE_VERSION,
-        (unsigned long long)((call->shard->wall_ms - call->shard->hub->started_ms) / 1000));
+    buffer_printf(&body, "{\"status\":\"%s\",\"version\":\"%s\",\"uptime_seconds\":%llu}\n", word,
+                  SPATE_VERSION, (unsigned long long)hub_uptime_seconds(call->shard->hub));
     if (body.failed) {
         response_problem(call, 503, "Out of memory.");
     } else {
@@ -76,8 +74,7 @@ void look_write_stats(struct shard *shard, struct buffer *body)
                   (unsigned long long)sequencer.history_bytes,
                   (unsigned long long)log_dropped_count(hub->log), id,
                   hub_is_draining(hub) ? "true" : "false", SPATE_VERSION,
-                  (unsigned long long)((shard->wall_ms - hub->started_ms) / 1000),
-                  io_kind_name(io_kind_of(shard->io)));
+                  (unsigned long long)hub_uptime_seconds(hub), io_kind_name(io_kind_of(shard->io)));
     for (unsigned i = 0; i < hub->shard_count; i++) {
         struct totals totals;
         totals_read(hub->shards[i], &totals);

@@ -14,6 +14,7 @@ void connection_drop_outbox(struct connection *connection)
     struct outbox *outbox = connection->outbox;
     if (outbox != NULL) {
         connection->outbox = NULL;
+        connection->shard->outbox_count--;
         list_remove_if_linked(&outbox->link);
         if (http2_is_stream(connection)) {
             http2_answer_freed(connection, outbox->data.len);
@@ -38,6 +39,7 @@ static struct outbox *outbox_get(struct connection *connection)
                                                 : &connection->shard->outgoing,
                     &outbox->link);
         connection->outbox = outbox;
+        connection->shard->outbox_count++;
     }
     return connection->outbox;
 }

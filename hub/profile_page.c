@@ -11,14 +11,15 @@ enum { PAGE_WIDTH = 1040, BAR_HEIGHT = 34, PLOT_WIDTH = 280, PLOT_HEIGHT = 90, R
 
 static const char page_head[] =
     "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-    "<meta name=\"viewport\" content=\"width=device-width\"><title>Spate fan-out profile</title>\n"
+    "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>Spate fan-out "
+    "profile</title>\n"
     "<style>\n"
     ":root{color-scheme:light dark;--ink:#1c2733;--soft:#5b6875;--line:#d5dbe1;--back:#fff;"
     "--box:#fff4e5;--edge:#e8871e}\n"
     "@media(prefers-color-scheme:dark){:root{--ink:#e6ebf0;--soft:#9aa7b4;--line:#36424e;"
     "--back:#141b22;--box:#33250f}}\n"
     "body{font:15px/1.45 system-ui,sans-serif;color:var(--ink);background:var(--back);"
-    "max-width:1040px;margin:24px auto;padding:0 16px}\n"
+    "max-width:1040px;margin:24px auto;padding:0 16px}.scroll{overflow-x:auto}\n"
     "h1{font-size:22px;margin:0}h2{font-size:17px;margin:28px 0 6px}\n"
     "p{margin:4px 0}.soft{color:var(--soft)}svg{max-width:100%;height:auto;display:block}\n"
     ".verdict{background:var(--box);border-left:5px solid var(--edge);padding:10px 14px;"
@@ -27,15 +28,16 @@ static const char page_head[] =
     "th,td{text-align:right;padding:5px 8px;border-bottom:1px solid var(--line);"
     "vertical-align:top;white-space:nowrap}\n"
     "th{font-weight:600;color:var(--soft);font-size:13px}\n"
-    "th:first-child,td:first-child,td.what{text-align:left}td.what{color:var(--soft);"
-    "font-size:13px;white-space:normal}\n"
+    "th:first-child,th:nth-child(2),td:first-child,td.what{text-align:left}td.what{color:var(--"
+    "soft);"
+    "font-size:13px;white-space:normal;min-width:160px}\n"
     "tr.slowest td{background:var(--box);font-weight:600}tr.slowest td.what{font-weight:400}\n"
     ".s{display:inline-block;width:11px;height:11px;border-radius:2px;margin-right:6px}\n"
     ".plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(280px,1fr));gap:18px}\n"
     "text{font:12px system-ui,sans-serif;fill:var(--ink)}text.soft{fill:var(--soft)}\n"
     "text.in{fill:#fff;font-weight:600}rect.bar{fill:#2a78b5}rect.free{fill:var(--line)}"
     "line{stroke:var(--line)}\n"
-    "</style></head><body>\n";
+    "</style></head><body><main>\n";
 
 static const char *const stage_colours[PROFILE_STAGE_COUNT] = {
     [PROFILE_PARSE] = "#2a78b5", [PROFILE_SEQUENCE] = "#7b5ea7", [PROFILE_QUEUE] = "#c0392b",
@@ -212,18 +214,19 @@ static void write_way(const struct profile_report *report, struct buffer *body)
     double sum = profile_report_means(report, means);
     buffer_append_string(
         body,
-        "<h2>An event's way</h2><p class=\"soft\">From the publisher's request to the last "
+        "<h2>Stages of an event</h2><p class=\"soft\">From the publisher's request to the last "
         "subscriber's send, on each shard that has subscribers. The stages follow one another "
         "and do not overlap.</p>\n");
     write_way_bar(report, body);
-    buffer_append_string(body,
-                         "<table><tr><th>stage</th><th></th><th>share</th><th>mean</th><th>p50</th>"
-                         "<th>p99</th><th>max</th><th>100 ns &hellip; 10 s</th></tr>\n");
+    buffer_append_string(body, "<div class=\"scroll\" "
+                               "tabindex=\"0\"><table><tr><th>stage</th><th>meaning</th><th>share</"
+                               "th><th>mean</th><th>p50</th>"
+                               "<th>p99</th><th>max</th><th>100 ns &hellip; 10 s</th></tr>\n");
     for (unsigned i = 0; i < PROFILE_STAGE_COUNT; i++) {
         write_stage_row(report, body, i, percent_of(means[i], sum));
     }
     write_stage_row(report, body, PROFILE_TOTAL, sum > 0 ? 100 : 0);
-    buffer_append_string(body, "</table>\n");
+    buffer_append_string(body, "</table></div>\n");
     if (report->io == IO_KIND_EPOLL) {
         buffer_append_string(body,
                              "<p class=\"soft\">With epoll each send is a system call made "
@@ -262,15 +265,16 @@ static void write_loop_bar(const struct profile_report *report, struct buffer *b
 static void write_loops(const struct profile_report *report, struct buffer *body)
 {
     buffer_printf(body,
-                  "<h2>What the loops do</h2>\n<p>%s</p>\n"
-                  "<svg viewBox=\"0 0 %d %u\" role=\"img\" aria-label=\"time of the loops\">",
-                  "Each shard's time since the start; grey is sleep.", PAGE_WIDTH,
+                  "<h2>Event loops</h2>\n<p class=\"soft\">%s</p>\n"
+                  "<svg viewBox=\"0 0 %d %u\" role=\"img\" aria-label=\"time of the event loops\">",
+                  "The time of each shard since the start; grey is idle.", PAGE_WIDTH,
                   report->shard_count * (BAR_HEIGHT + 24));
     for (unsigned i = 0; i < report->shard_count; i++) {
         write_loop_bar(report, body, i);
     }
-    buffer_append_string(body, "</svg>\n<table><tr><th>phase</th><th></th>"
-                               "<th>of busy time</th><th>a delivery</th></tr>\n");
+    buffer_append_string(body,
+                         "</svg>\n<div class=\"scroll\" tabindex=\"0\"><table><tr><th>phase</th>"
+                         "<th>meaning</th><th>of busy time</th><th>per delivery</th></tr>\n");
     double busy_ns = 0;
     double phase_ns[PROFILE_PHASE_COUNT];
     for (unsigned i = 0; i < PROFILE_PHASE_COUNT; i++) {
@@ -289,7 +293,7 @@ static void write_loops(const struct profile_report *report, struct buffer *body
         write_time(body, profile_report_per_delivery(report, i));
         buffer_append_string(body, "</td></tr>\n");
     }
-    buffer_append_string(body, "</table>\n");
+    buffer_append_string(body, "</table></div>\n");
 }
 
 /* ---- Distributions --------------------------------------------------------------------------- */
@@ -368,7 +372,7 @@ void profile_report_write_page(const struct profile_report *report, struct buffe
         body,
         "<h1>Fan-out profile</h1>\n<p class=\"soft\">%s, %u shards, %llu s since the "
         "start: %llu events published, %llu deliveries in %llu sends (%llu short), "
-        "%llu streams behind now, %llu overflows of the completion queue</p>\n",
+        "%llu streams behind, %llu overflows of the completion queue</p>\n",
         io_kind_name(report->io), report->shard_count, (unsigned long long)report->uptime_seconds,
         (unsigned long long)totals[TOTAL_PUBLISHED], (unsigned long long)totals[TOTAL_DELIVERIES],
         (unsigned long long)totals[TOTAL_EVENT_SENDS],
@@ -377,13 +381,13 @@ void profile_report_write_page(const struct profile_report *report, struct buffe
     write_verdict(report, body);
     write_way(report, body);
     write_loops(report, body);
-    buffer_append_string(body, "<h2>How the values lie</h2><p class=\"soft\">Logarithmic from left "
-                               "to right; the tallest column is the most frequent.</p>\n"
+    buffer_append_string(body, "<h2>Histograms</h2><p class=\"soft\">The horizontal axis is "
+                               "logarithmic.</p>\n"
                                "<div class=\"plots\">\n");
     for (unsigned i = PROFILE_TOTAL; i < PROFILE_MEASURE_COUNT; i++) {
         write_plot(report, body, i);
     }
     buffer_append_string(body, "</div>\n<p class=\"soft\">The same as JSON: "
                                "<a href=\"?format=json\">?format=json</a>. What each number means "
-                               "is in docs/profiling.md.</p>\n</body></html>\n");
+                               "is in docs/profiling.md.</p>\n</main></body></html>\n");
 }

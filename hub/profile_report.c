@@ -8,49 +8,49 @@
 enum { PROFILE_BODY_MAX = 16 * 1024 * 1024 };
 
 static const struct profile_info measure_infos[PROFILE_MEASURE_COUNT] = {
-    [PROFILE_PARSE] = {"parse", "ns",
-                       "The request is read, checked, made into a frame and put in order.",
+    [PROFILE_PARSE] = {"parse", "ns", "Reading and checking the request, and building the frame.",
                        "Publish in batches (application/x-ndjson); spread publishers over more "
                        "connections, so that more shards share the work."},
     [PROFILE_SEQUENCE] = {"sequence", "ns",
-                          "The event waits for the lock behind the hub's one order.",
+                          "Waiting for the lock of the sequencer, which orders all events.",
                           "Many shards publish at once: publish in batches, which take the "
                           "sequencer's lock once."},
     [PROFILE_QUEUE] = {"queue", "ns",
-                       "The event waits in the queue of the shard that serves the subscribers.",
+                       "Waiting in the queue of the shard that serves the subscribers.",
                        "That shard is asleep (the kernel takes a few microseconds to wake it) or "
-                       "busy with its turn: look at the loops below, and give it a CPU of its own, "
-                       "or the hub more shards."},
-    [PROFILE_PASS] = {"pass", "ns",
-                      "The shard walks over the subscribers and prepares a send for each.",
+                       "busy: look at the event loops below, and give it a CPU of its own, or the "
+                       "hub more shards."},
+    [PROFILE_PASS] = {"pass", "ns", "Walking over the subscribers and preparing a send for each.",
                       "With epoll the sends themselves are in here; io_uring makes them cheaper. "
                       "More shards share the subscribers."},
-    [PROFILE_SUBMIT] = {"submit", "ns", "The kernel takes the sends that the walk has queued.",
+    [PROFILE_SUBMIT] = {"submit", "ns", "Handing the queued sends to the kernel.",
                         "This is TCP: 4 to 5 microseconds a send. More shards share the "
                         "subscribers, if there are CPUs for them."},
-    [PROFILE_COMPLETION] = {"completion", "ns", "What became of the sends is noted.",
-                            "Many sends fall short: see short sends, and who is behind."},
+    [PROFILE_COMPLETION] = {"completion", "ns", "Handling the results of the sends.",
+                            "Many sends are short: see which subscribers are behind."},
     [PROFILE_OTHER] = {"other", "ns",
-                       "The shard does something else between the turns of a long pass: requests, "
-                       "timers, newcomers.",
+                       "Other work of the shard during a long pass: requests, timers, new "
+                       "connections.",
                        "Connect storms and publishers on the same shard take its time: give the "
                        "hub more shards."},
     [PROFILE_TOTAL] = {"total", "ns",
-                       "From the request's last bytes to the last subscriber's send.", NULL},
-    [PROFILE_TURN] = {"turn", "ns", "A turn of a shard's loop, without its sleep.", NULL},
+                       "From the last byte of the request to the last subscriber's send.", NULL},
+    [PROFILE_TURN] = {"turn", "ns", "One turn of a shard's event loop, without the time asleep.",
+                      NULL},
     [PROFILE_CATCH_UP] = {"catch_up", "ns",
-                          "How old an event is when it is sent to somebody who is behind.", NULL},
-    [PROFILE_BATCH] = {"batch", "events", "Events in one send.", NULL},
-    [PROFILE_SENDS] = {"sends", "sends", "Sends in one turn.", NULL},
-    [PROFILE_QUEUE_DEPTH] = {"queue_depth", "events", "Events waiting when a shard looks.", NULL},
+                          "Age of an event when it is sent to a subscriber that was behind.", NULL},
+    [PROFILE_BATCH] = {"batch", "events", "Events per send.", NULL},
+    [PROFILE_SENDS] = {"sends", "sends", "Sends per turn.", NULL},
+    [PROFILE_QUEUE_DEPTH] = {"queue_depth", "events",
+                             "Events waiting when a shard looks into its queue.", NULL},
 };
 
 static const struct profile_info phase_infos[PROFILE_PHASE_COUNT] = {
-    [PROFILE_PHASE_WAIT] = {"wait", "ns", "asleep, nothing to do", NULL},
-    [PROFILE_PHASE_SUBMIT] = {"submit", "ns", "in the kernel, which takes queued sends", NULL},
-    [PROFILE_PHASE_COMPLETION] = {"completion", "ns", "noting what became of sends", NULL},
+    [PROFILE_PHASE_WAIT] = {"wait", "ns", "asleep", NULL},
+    [PROFILE_PHASE_SUBMIT] = {"submit", "ns", "handing queued sends to the kernel", NULL},
+    [PROFILE_PHASE_COMPLETION] = {"completion", "ns", "handling the results of sends", NULL},
     [PROFILE_PHASE_RECEIVE] = {"receive", "ns", "requests, new and closed connections", NULL},
-    [PROFILE_PHASE_PASS] = {"pass", "ns", "walking over subscribers", NULL},
+    [PROFILE_PHASE_PASS] = {"pass", "ns", "walking over the subscribers", NULL},
     [PROFILE_PHASE_REST] = {"rest", "ns", "timers, answers, housekeeping", NULL},
 };
 
@@ -93,7 +93,7 @@ struct profile_report *profile_report_new(const struct shard *shard)
     if (report != NULL) {
         const struct hub *hub = shard->hub;
         report->io = io_kind_of(shard->io);
-        report->uptime_seconds = (shard->wall_ms - hub->started_ms) / 1000;
+        report->uptime_seconds = hub_uptime_seconds(hub);
         for (unsigned i = 0; i < hub->shard_count; i++) {
             report_add_shard(report, hub->shards[i]);
         }

@@ -12,6 +12,7 @@
 #include "hub/response.h"
 #include "hub/routes.h"
 #include "proto/json.h"
+#include "proto/json_cut.h"
 #include "proto/media_type.h"
 
 enum {
@@ -22,13 +23,13 @@ enum {
 
 static const char replayed[] = "Idempotency-Replayed: true\r\n";
 
-static const char *const channel_help =
-    "A channel name is 1 to %u bytes of UTF-8 without control characters.";
+static const char *const name_help =
+    "A %s name is 1 to %u bytes of UTF-8 without control characters.";
 
 bool event_set_channel(struct call *call, struct event *event, struct span name)
 {
     if (!call_name_is_valid(call, name)) {
-        response_problem(call, 400, channel_help, call->config->name_bytes_max);
+        response_problem(call, 400, name_help, "channel", call->config->name_bytes_max);
         return false;
     }
     if (name.bytes[0] == '$') {
@@ -83,6 +84,12 @@ static const char *event_problem(const struct event *event)
         return "An event type may not contain CR, LF or NUL.";
     }
     return NULL;
+}
+
+unsigned publish_batch_max(const struct config *config)
+{
+    /* What no queue can ever take is not refused as if it could in a second. */
+    return (unsigned)min_u64(config->batch_count_max, config->queue_length);
 }
 
 /* ---- Answers
@@ -596,7 +603,7 @@ void publish_status(struct call *call)
         return;
     }
     if (!call_name_is_valid(call, call->segments[1])) {
-        response_problem(call, 400, channel_help, call->config->name_bytes_max);
+        response_problem(call, 400, name_help, "client", call->config->name_bytes_max);
         return;
     }
     struct channel_name client = {CHANNEL_CLIENT, call->segments[1]};
@@ -668,8 +675,28 @@ static const char *document_problem(json_t *document)
     return json_object_get(document, "data") == NULL ? "has no data" : NULL;
 }
 
+/* A member's value as the line has it, where a tree would lose how a number was written. */
+static struct span line_member(struct span line, const char *wanted)
+{
+    enum { NAME_MAX_BYTES = 64 }; /* ours, though all of it be escaped */
+    struct json_cut cut;
+    struct span name;
+    struct span value;
+    char text[NAME_MAX_BYTES];
+    size_t len = 0;
+    json_cut_init(&cut, line);
+    while (json_cut_next(&cut, &name, &value)) {
+        if (name.len <= sizeof(text) && json_cut_unescape(name, text, &len) &&
+            span_is(span_make(text, len), wanted)) {
+            return value;
+        }
+    }
+    return span_make(NULL, 0);
+}
+
 /* One line of a batch. False: the refusal has been sent. */
-static bool batch_add(struct call *call, struct batch *batch, struct span channel, json_t *document)
+static bool batch_add(struct call *call, struct batch *batch, struct span channel,
+                      struct span line_text, json_t *document)
 {
     unsigned line = batch->count + 1;
     struct event event = {0};
@@ -679,26 +706,24 @@ static bool batch_add(struct call *call, struct batch *batch, struct span channe
         return false;
     }
     json_t *data = json_object_get(document, "data");
-    json_t *retry = json_object_get(document, "retry");
-    char *dumped = NULL;
+    char *compact = NULL;
     if (!json_is_string(data)) {
         /* Data that is JSON itself is sent as JSON. */
-        dumped = json_dumps(data, JSON_COMPACT | JSON_ENCODE_ANY);
-        if (dumped == NULL) {
+        struct span text = line_member(line_text, "data");
+        compact = memory_alloc(text.len);
+        if (compact == NULL) {
             publish_refuse(call, PUBLISH_NO_MEMORY);
             return false;
         }
-        event.sse.data = span_of(dumped);
+        event.sse.data = span_make(compact, json_cut_compact(text, compact));
     } else {
         json_text(data, &event.sse.data);
     }
     bool ok = json_text(json_object_get(document, "event"), &event.sse.type) &&
               json_text(json_object_get(document, "channel"), &channel);
-    if (retry != NULL) {
-        json_int_t value = json_integer_value(retry);
-        ok &= json_is_integer(retry) && value >= 0 && value <= PUBLISH_RETRY_MS_MAX;
+    if (json_object_get(document, "retry") != NULL) {
         event.sse.has_retry = true;
-        event.sse.retry_ms = (uint32_t)value;
+        ok &= parse_retry(line_member(line_text, "retry"), &event.sse.retry_ms);
     }
     if (!ok) {
         response_problem(call, 422,
@@ -716,11 +741,11 @@ static bool batch_add(struct call *call, struct batch *batch, struct span channe
             batch->documents[batch->count] = json_incref(document);
             batch->publications[batch->count++] =
                 (struct publication){.channel = event.channel, .frame = frame};
-            memory_free(dumped);
+            memory_free(compact);
             return true;
         }
     }
-    memory_free(dumped);
+    memory_free(compact);
     return false;
 }
 
@@ -739,15 +764,16 @@ static bool batch_parse(struct call *call, struct batch *batch, struct span chan
             return false;
         }
         json_error_t error;
-        json_t *document =
-            json_loadb(line.bytes, line.len,
-                       JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
+        json_t *document = json_loadb(line.bytes, line.len,
+                                      JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL |
+                                          JSON_DECODE_INT_AS_REAL,
+                                      &error);
         if (document == NULL) {
             response_problem(call, 422, "Line %u of the batch is not JSON: %s.", batch->count + 1,
                              error.text);
             return false;
         }
-        bool added = batch_add(call, batch, channel, document);
+        bool added = batch_add(call, batch, channel, line, document);
         json_decref(document);
         if (!added) {
             return false;
@@ -762,7 +788,7 @@ static bool batch_parse(struct call *call, struct batch *batch, struct span chan
 
 static void publish_batch(struct call *call, struct span channel)
 {
-    struct batch batch = {.capacity = call->config->batch_count_max};
+    struct batch batch = {.capacity = publish_batch_max(call->config)};
     batch.publications = memory_alloc(batch.capacity * sizeof(batch.publications[0]));
     batch.documents = memory_alloc(batch.capacity * sizeof(json_t *));
     bool published = false;

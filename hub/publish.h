@@ -42,6 +42,9 @@ struct publish_result {
 bool event_set_channel(struct call *call, struct event *event, struct span name);
 bool event_set_retry(struct call *call, struct event *event, struct span text);
 
+/* The most events of a batch. */
+unsigned publish_batch_max(const struct config *config);
+
 /* Sends what an outcome other than PUBLISH_DONE means. */
 void publish_refuse(struct call *call, enum publish_outcome outcome);
 /* {"id":…,"channel":…,"subscribers":…} of the last event; of a batch also all ids. */

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "core/base/memory.h"
 #include "core/event_id.h"
@@ -356,15 +357,23 @@ static void shard_send_outboxes(struct shard *shard)
     list_splice(&shard->outgoing, &later);
 }
 
-/* Lets time go on for the timers: by what the shard was to sleep, and a step. */
-static void shard_wheel_on(struct shard *shard, uint64_t slept_ms)
+/*
+ * Lets time go on for the timers: by what the shard was to sleep, and a step. While input is left
+ * unread, by no more than the turn took: what is late stays late until all has been read.
+ */
+static void shard_wheel_on(struct shard *shard, uint64_t slept_ms, uint64_t turn_ms)
 {
     uint64_t expected_ms = min_u64(shard->now_ms, shard->wheel_ms + slept_ms);
     uint64_t late_ms = shard->now_ms - expected_ms;
-    shard->wheel_ms = expected_ms + min_u64(late_ms, shard->timer_step_ms);
+    uint64_t step_ms = shard->timer_step_ms;
+    if (io_has_more(shard->io)) {
+        step_ms = min_u64(step_ms, turn_ms);
+    }
+    shard->wheel_ms = expected_ms + min_u64(late_ms, step_ms);
     /* However slow turns are, timers do not fall behind for long. */
-    shard->timer_step_ms =
-        late_ms > shard->timer_step_ms ? 2 * shard->timer_step_ms : SHARD_TIMER_STEP_MS;
+    shard->timer_step_ms = late_ms > step_ms && step_ms == shard->timer_step_ms
+                               ? 2 * shard->timer_step_ms
+                               : SHARD_TIMER_STEP_MS;
 }
 
 static void shard_timers(struct shard *shard)
@@ -384,7 +393,7 @@ static void shard_sweep(struct shard *shard)
         return;
     }
     shard->sweep_due_ms = shard->now_ms + SHARD_SWEEP_MS;
-    fanout_sweep(&shard->fanout, shard->now_ms - min_u64(shard->now_ms, 2 * SHARD_SWEEP_MS));
+    fanout_sweep(&shard->fanout, SHARD_FEED_IDLE_SWEEPS);
     if (shard->shard_index == 0) {
         sequencer_sweep(&shard->hub->sequencer, shard->wall_ms, &shard->sweep_after, 1024);
     }
@@ -438,10 +447,26 @@ static void shard_stop_listening(struct shard *shard)
     }
 }
 
+/*
+ * The port refuses newcomers from here on, instead of letting them wait for the end, and another
+ * hub may take it. A Unix socket stays until then, as its file does.
+ */
+static void shard_close_listeners(struct shard *shard)
+{
+    for (unsigned i = 0; i < shard->listener_count; i++) {
+        int *fd = &shard->hub->listens[i].fds[shard->shard_index];
+        if (*fd >= 0 && !shard->listeners[i].is_local &&
+            io_listener_is_idle(&shard->listeners[i].listener)) {
+            close(*fd);
+            *fd = -1;
+        }
+    }
+}
+
 static bool shard_is_quiet(const struct shard *shard)
 {
-    return shard->stats.streams == 0 && list_is_empty(&shard->outgoing) &&
-           shard->control_send_count == 0;
+    /* Who reads an answer slowly has as long as a stream. */
+    return shard->stats.streams == 0 && shard->outbox_count == 0;
 }
 
 enum {
@@ -460,6 +485,7 @@ static void shard_drain(struct shard *shard)
         shard_stop_listening(shard);
         shard_each_connection(shard, connection_drain);
     }
+    shard_close_listeners(shard);
     uint64_t least_ms = min_u64(SHARD_DRAIN_MIN_MS, drain_ms);
     bool over =
         shard->now_ms >= shard->drain_end_ms ||
@@ -499,12 +525,15 @@ static int shard_timeout_ms(struct shard *shard)
     if (shard_has_orders(shard) || fanout_has_work(&shard->fanout) ||
         !list_is_empty(&shard->outgoing) || !list_is_empty(&shard->pumping) ||
         shard->control_send_count > 0 || !mailbox_is_empty(&shard->mailbox) ||
-        !relay_is_empty(&shard->relay) || shard->notices.count > 0 ||
+        !relay_is_empty(&shard->relay) || system_has_work(shard) ||
         shard->wheel_ms < shard->now_ms) {
         return 0;
     }
     uint64_t wait_ms = wheel_wait_ms(&shard->wheel, shard->now_ms);
     wait_ms = min_u64(wait_ms, shard->sweep_due_ms - min_u64(shard->sweep_due_ms, shard->now_ms));
+    if (shard->notices.count > 0 || shard->notices.lost > 0) {
+        wait_ms = min_u64(wait_ms, shard->notices.due_ms - shard->now_ms);
+    }
     if (shard->draining) {
         wait_ms = min_u64(wait_ms, 20);
     }
@@ -576,6 +605,7 @@ static void shard_wake_others(struct shard *shard)
 bool shard_turn(struct shard *shard)
 {
     shard_free_streams(shard);
+    uint64_t before_ms = shard->now_ms;
     int timeout_ms = shard_timeout_ms(shard);
     if (timeout_ms != 0) {
         /* Whoever hands us something from here on wakes us; what came before is seen now. */
@@ -593,7 +623,7 @@ bool shard_turn(struct shard *shard)
     system_publish(shard);
     shard_wake_others(shard);
     shard_fan_out(shard);
-    shard_wheel_on(shard, (uint64_t)timeout_ms);
+    shard_wheel_on(shard, (uint64_t)timeout_ms, shard->now_ms - before_ms);
     shard_timers(shard);
     shard_sweep(shard);
     if (hub_is_draining(shard->hub)) {
@@ -769,6 +799,7 @@ void shard_close(struct shard *shard)
             CHECK(io_turn(shard->io, 10) == 0);
         }
     }
+    shard_close_listeners(shard);
 }
 
 void shard_wake(struct shard *shard)

@@ -52,6 +52,8 @@ enum {
      */
     SHARD_TIMER_STEP_MS = 50,
     SHARD_SWEEP_MS = 500,
+    /* A feed without members is kept for a while: who reconnects finds it. */
+    SHARD_FEED_IDLE_SWEEPS = 3,
     /* One receive, and half a record from before. */
     SHARD_PLAIN_MAX_BYTES = 256 * 1024,
     /* Refused connections that are answered at one time; more are dropped without an answer. */
@@ -131,6 +133,7 @@ struct shard {
     struct connection *free_slots;
     uint32_t refused_count;
     struct list waiting;        /* connections without a whole request yet, oldest first */
+    uint32_t outbox_count;      /* of connections and streams that have one */
     struct list outgoing;       /* outboxes with something to send */
     struct list pumping;        /* HTTP/2 connections that may have something to frame */
     struct list closed_streams; /* of HTTP/2, by `waiting`; free from the next turn on */

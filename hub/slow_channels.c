@@ -77,11 +77,15 @@ static void look_at_all(struct slow_search *search, const struct list *list)
     }
 }
 
-/* The slowest first; empty slots last. */
+/* The slowest first, before all of which events are lost (how old, nobody knows); empty ones last.
+ */
 static int compare(const void *left, const void *right)
 {
     const struct slow_channel *a = left;
     const struct slow_channel *b = right;
+    if (a->lag.is_lost != b->lag.is_lost) {
+        return a->lag.is_lost ? -1 : 1;
+    }
     if (a->lag.age_ms != b->lag.age_ms) {
         return a->lag.age_ms < b->lag.age_ms ? 1 : -1;
     }

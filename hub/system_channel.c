@@ -14,6 +14,8 @@ enum {
     SYSTEM_NOTICE_BYTES_MAX = 64 * 1024,
     SYSTEM_STATS_BYTES_MAX = 1024 * 1024,
     SYSTEM_STATS_MS = 1000,
+    /* For a shard whose queue is full to take some of it, without the others in its way. */
+    SYSTEM_NOTICES_RETRY_MS = 10,
 };
 
 static const char presence_name[] = "$presence";
@@ -179,7 +181,7 @@ static void presence_publish(struct shard *shard)
         enum publish_outcome outcome =
             publish_frames(shard, presence_name, &notices->frames[done], count);
         if (outcome == PUBLISH_FULL || outcome == PUBLISH_NO_MEMORY) {
-            break; /* again in the next turn */
+            break;
         }
         for (uint32_t i = done; i < done + count && outcome != PUBLISH_DONE; i++) {
             frame_unref(notices->frames[i]);
@@ -188,6 +190,9 @@ static void presence_publish(struct shard *shard)
     }
     notices->count -= done;
     memmove(notices->frames, notices->frames + done, notices->count * sizeof(notices->frames[0]));
+    if (notices->count > 0 || notices->lost > 0) {
+        notices->due_ms = shard->now_ms + SYSTEM_NOTICES_RETRY_MS;
+    }
 }
 
 /* Publishes what `write` writes to $stats, as an event of this type. */
@@ -225,10 +230,16 @@ static void write_lag(struct shard *shard, struct buffer *body)
     slow_channels_write(shard, body);
 }
 
+bool system_has_work(const struct shard *shard)
+{
+    const struct system_notices *notices = &shard->notices;
+    return (notices->count > 0 || notices->lost > 0) && shard->now_ms >= notices->due_ms;
+}
+
 void system_publish(struct shard *shard)
 {
     struct system_notices *notices = &shard->notices;
-    if (notices->count > 0 || notices->lost > 0) {
+    if (system_has_work(shard)) {
         presence_publish(shard);
     }
     if (shard->now_ms < notices->stats_due_ms || !is_watched(&shard->hub->stats_watchers)) {

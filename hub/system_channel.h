@@ -37,7 +37,8 @@ struct system_notices {
     struct frame **frames; /* not published yet */
     uint32_t count;
     uint32_t capacity;
-    uint64_t lost; /* for want of memory, or too many at once */
+    uint64_t lost;   /* for want of memory, or too many at once */
+    uint64_t due_ms; /* not before then: there was no room for them */
     uint64_t stats_due_ms;
 };
 
@@ -56,6 +57,9 @@ void system_presence(struct connection *connection, const char *reason);
 
 /* Once a turn: publishes what has been collected, and the statistics when they are due. */
 void system_publish(struct shard *shard);
+
+/* Whether there is something collected that can be published by now. */
+bool system_has_work(const struct shard *shard);
 
 #ifdef __cplusplus
 }

@@ -168,9 +168,10 @@ static void outbox_compact(struct outbox *outbox, struct buffer *buffer)
 /* Whether everything that will be said has been: the peer is told, with the last record. */
 static bool transport_is_last(const struct connection *connection)
 {
-    return ((connection->state == CONNECTION_READING || connection->state == CONNECTION_CARRYING) &&
-            (connection->flags & CONNECTION_CLOSE_AFTER) != 0) ||
-           (connection->flags & CONNECTION_ENDING) != 0;
+    bool is_between = connection->state == CONNECTION_READING ||
+                      connection->state == CONNECTION_CARRYING ||
+                      (connection->flags & CONNECTION_ENDING) != 0;
+    return is_between && (connection->flags & CONNECTION_CLOSE_AFTER) != 0;
 }
 
 bool transport_seal(struct connection *connection, struct span *ret_bytes)

@@ -180,6 +180,11 @@ uint64_t io_now_ms(const struct io *io)
     return io->now_ms;
 }
 
+bool io_has_more(const struct io *io)
+{
+    return io->has_more;
+}
+
 int io_turn(struct io *io, int timeout_ms)
 {
     CHECK(!io->in_turn);

@@ -157,6 +157,9 @@ const struct io_stats *io_stats_of(const struct io *io);
  */
 int io_turn(struct io *io, int timeout_ms);
 
+/* True if the last turn has left something that came before it to the next one: input, an end. */
+bool io_has_more(const struct io *io);
+
 /* Monotonic milliseconds, read once per turn after the wait. */
 uint64_t io_now_ms(const struct io *io);
 /* The same reading in nanoseconds. */

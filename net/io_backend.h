@@ -111,6 +111,7 @@ struct io {
     bool has_plain_descriptors; /* the owner may bring sockets of its own */
     bool in_turn;
     bool sends_pending; /* bytes are on loan: the next turn must not wait */
+    bool has_more;      /* the backend's turn: see io_has_more */
     bool offering;      /* inside `accepted`, and neither io_open nor io_reject was called yet */
     int32_t offered;
     struct list paused; /* of io_accepting */

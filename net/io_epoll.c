@@ -365,6 +365,7 @@ static int epoll_turn(struct io *io, int timeout_ms)
             epoll_settle(poller, stream);
         }
     }
+    io->has_more = poller->event_count == EPOLL_EVENT_COUNT || io->queue.count > 0;
     io_accept_retry(io);
     return 0;
 }

@@ -339,7 +339,8 @@ static int uring_turn(struct io *io, int timeout_ms)
     }
     io_clock_read(io);
     io_deliver_sends(io);
-    for (uint32_t i = 0; i < URING_EVENTS_PER_TURN && uring->backlog_count > 0; i++) {
+    uint32_t served = 0;
+    for (; served < URING_EVENTS_PER_TURN && uring->backlog_count > 0; served++) {
         struct uring_event event = uring->backlog[uring->backlog_head];
         uring->backlog_head = (uring->backlog_head + 1) & uring->backlog_mask;
         uring->backlog_count--;
@@ -348,6 +349,7 @@ static int uring_turn(struct io *io, int timeout_ms)
     for (uint32_t i = 0; i < waiting; i++) {
         uring_queue_serve(uring, io_queue_take(io));
     }
+    io->has_more = served == URING_EVENTS_PER_TURN || io->queue.count > 0;
     if (uring->backlog_count == 0) {
         uring->backlog_head = 0; /* keeps to the pages that were touched before */
     }

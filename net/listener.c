@@ -99,6 +99,9 @@ static const char *listener_parse_host(char *host, uint16_t port, struct listene
         host[len - 1] = '\0';
         return listener_parse_ipv6(host + 1, port, address);
     }
+    if (strstr(host, "//") != NULL) {
+        return "an address is not a URL: 127.0.0.1:8080, or tls:127.0.0.1:8443 for https";
+    }
     if (strchr(host, ':') != NULL) {
         return "an IPv6 address needs brackets: [::1]:8080";
     }

@@ -145,19 +145,39 @@ static int ticket_seal_or_open(SSL *ssl, unsigned char *name, unsigned char *iv,
 /* ---- Certificates -----------------------------------------------------------------------------
  */
 
-/* Appends OpenSSL's reason, or the system's, and forgets the rest of its queue. */
+/* What an error of OpenSSL's means for a file, where its own words ("PEM lib") do not say. */
+static const char *tls_meaning(unsigned long code)
+{
+    int library = ERR_GET_LIB(code);
+    int reason = ERR_GET_REASON(code);
+    if (ERR_SYSTEM_ERROR(code)) {
+        return strerror(reason);
+    }
+    if ((library == ERR_LIB_PEM && reason == PEM_R_NO_START_LINE) ||
+        (library == ERR_LIB_OSSL_DECODER && reason == ERR_R_UNSUPPORTED)) {
+        return "there is none in this file (PEM)";
+    }
+    if (library == ERR_LIB_PEM && reason == PEM_R_BAD_PASSWORD_READ) {
+        return "it is encrypted; the key must be stored without a pass phrase";
+    }
+    if (library == ERR_LIB_X509 && reason == X509_R_KEY_VALUES_MISMATCH) {
+        return "it does not belong to the certificate (key values mismatch)";
+    }
+    return NULL;
+}
+
+/* Appends the first reason in OpenSSL's queue that says something, else the last; empties it. */
 static int tls_problem(struct buffer *problem, const char *what, const char *file)
 {
-    unsigned long code = ERR_peek_last_error();
-    const char *reason =
-        ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code)) : ERR_reason_error_string(code);
-    unsigned long first = ERR_peek_error();
-    if (ERR_SYSTEM_ERROR(first)) {
-        reason = strerror(ERR_GET_REASON(first));
+    const char *meaning = NULL;
+    const char *last = "unknown reason";
+    for (unsigned long code; (code = ERR_get_error()) != 0;) {
+        const char *reason = ERR_reason_error_string(code);
+        meaning = meaning != NULL ? meaning : tls_meaning(code);
+        last = reason != NULL ? reason : last;
     }
     buffer_printf(problem, "%s%s%s: %s", what, file[0] == '\0' ? "" : " ", file,
-                  reason == NULL ? "unknown reason" : reason);
-    ERR_clear_error();
+                  meaning != NULL ? meaning : last);
     return -EINVAL;
 }
 
@@ -182,7 +202,11 @@ static int context_read_files(SSL_CTX *ssl_context, const struct tls_options *op
     }
     if (SSL_CTX_use_PrivateKey_file(ssl_context, key_file, SSL_FILETYPE_PEM) != 1 ||
         SSL_CTX_check_private_key(ssl_context) != 1) {
-        return tls_problem(problem, "cannot use the key", key_file);
+        (void)tls_problem(problem, "cannot use the key", key_file);
+        if (options->key_file[0] == '\0') {
+            buffer_append_string(problem, "; --tls-key names the file of the key");
+        }
+        return -EINVAL;
     }
     return 0;
 }

@@ -333,6 +333,9 @@ bool cloudevent_finish(struct cloudevent *event, struct cloudevent_problem *ret_
     } else if (event->raw_data.bytes != NULL) {
         bool is_json =
             event->datacontenttype.bytes == NULL || cloudevent_is_json(event->datacontenttype);
+        if (!is_json && span_is(event->raw_data, "null")) {
+            return true; /* no text, hence no data */
+        }
         event->data_kind = is_json ? CLOUDEVENT_DATA_JSON : CLOUDEVENT_DATA_TEXT;
         event->data = event->raw_data;
         if (!is_json && !json_cut_is_string(event->data)) {
@@ -351,9 +354,6 @@ const char *cloudevent_decode_field(struct span value, char *out, size_t *ret_le
     bool is_quoted = false;
     for (size_t i = 0; i < value.len; i++) {
         char c = value.bytes[i];
-        if ((uint8_t)c >= 0x7f) {
-            return "has a character beyond ASCII that is not percent-encoded";
-        }
         if (c == '"') {
             is_quoted = !is_quoted;
         } else if (c == '\\' && is_quoted) {

@@ -65,7 +65,8 @@ bool cloudevent_set_field(struct cloudevent *event, struct span name, struct spa
 
 /*
  * Undoes quotes and percent escapes of a field's value. `out` has room for value.len bytes. NULL,
- * or what is wrong with it.
+ * or what is wrong with it. Bytes beyond ASCII, which the binding wants escaped, stay as they are:
+ * SDKs send them.
  */
 const char *cloudevent_decode_field(struct span value, char *out, size_t *ret_len);
 

@@ -1,5 +1,6 @@
 #include "core/base/memory.h"
 
+#include <sanitizer/asan_interface.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -65,6 +66,7 @@ void *memory_map(size_t size)
 
 void memory_unmap(void *block, size_t size)
 {
+    memory_take_back(block, size);
     CHECK(munmap(block, size) == 0);
 }
 
@@ -75,6 +77,16 @@ void memory_discard(void *block, size_t size)
     if (size >= before + page) {
         CHECK(madvise((char *)block + before, (size - before) / page * page, MADV_DONTNEED) == 0);
     }
+}
+
+void memory_let_go(void *bytes, size_t size)
+{
+    ASAN_POISON_MEMORY_REGION(bytes, size);
+}
+
+void memory_take_back(void *bytes, size_t size)
+{
+    ASAN_UNPOISON_MEMORY_REGION(bytes, size);
 }
 
 void memory_touch(void *block, size_t size)

@@ -36,6 +36,13 @@ void memory_discard(void *block, size_t size);
  */
 void memory_touch(void *block, size_t size);
 
+/*
+ * For those who keep free memory to themselves: AddressSanitizer, where it is built in, reports
+ * whoever touches what has been let go. memory_unmap takes back what was let go.
+ */
+void memory_let_go(void *bytes, size_t size);
+void memory_take_back(void *bytes, size_t size);
+
 /* Number of allocations this thread has made. */
 uint64_t memory_allocation_count(void);
 

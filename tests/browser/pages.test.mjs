@@ -265,7 +265,7 @@ function feed(hub, what, defer) {
 
 test('sensors: the gauges show what the shipped sensor says', async ({ hub, defer }) => {
     const page = await openPage(hub, '/demos/sensors', defer);
-    await shows(page, '#none', /Start the sensor that ships/);
+    await shows(page, '#none', /Start the simulated sensor/);
     const command = await text(page, '#command');
     assert.equal(command, `spatectl --url ${hub.url} feed sensor`);
     const sensor = feed(hub, 'sensor', defer);
@@ -287,7 +287,7 @@ test('sensors: an older reading is there at once, and nonsense is told', async (
     for (const nonsense of ['<img src=x onerror=alert(1)>', 'null', '[]', '{"temperature":"hot"}']) {
         await hub.publish('sensor-data', nonsense, { query: '?event=sensor-data' });
         await until(`the notice of ${nonsense}`, async () =>
-            await text(page, '#notice') === `An event came that is no reading: ${nonsense}`);
+            await text(page, '#notice') === `Received an event that is not a reading: ${nonsense}`);
     }
     await hub.publish('sensor-data', '{"humidity":33}', { query: '?event=sensor-data' });
     await shows(page, '#humidity', /33\.0/);
@@ -307,6 +307,22 @@ test('sensors: the page can be the sensor', async ({ hub, defer }) => {
     await page.click('#simulate');
     assert.equal(await page.getAttribute('#simulate', 'aria-pressed'), 'false');
 });
+
+test('sensors: a hub that is away is told until it is back, and the sensor goes on', { hub: null, seconds: 90 },
+    async ({ start, defer }) => {
+        const first = await start({});
+        const page = await openPage(first, '/demos/sensors', defer);
+        await page.click('#simulate');
+        await shows(page, '#last', /Last reading/);
+        first.signal('SIGKILL');
+        await first.ended();
+        first.stop = async () => {};
+        await shows(page, '#notice', /cannot be reached/, KILL_SECONDS);
+        const second = await start({ listen: [`127.0.0.1:${first.port}`] });
+        await until('no notice', async () => await text(page, '#notice') === '');
+        assert.equal(await page.getAttribute('#simulate', 'aria-pressed'), 'true');
+        await until('a reading for the new hub', async () => (await second.stats()).published > 0);
+    });
 
 test('sensors: a sensor in the page stops when it is refused', WITH_TOKEN, async ({ hub, defer }) => {
     const page = await openPage(hub, '/demos/sensors', defer);
@@ -355,7 +371,7 @@ test('streams: the hub is killed and started again', { hub: null, seconds: 90 },
         await page.locator(`${card} .pill[data-state=open]`).waitFor();
         await second.publish('stream', 'after');
         await shows(page, `${card} .messages`,
-            /before[^]*Back after [\d.]+ s\.[^]*the hub was started anew[^]*after/);
+            /before[^]*Back after [\d.]+ s\.[^]*the hub was restarted[^]*after/);
         await shows(page, `${card} .facts`, /events\s+2\s+reconnects\s+1/);
         first.stop = async () => {};
     });
@@ -497,9 +513,9 @@ test('the dashboard shows where an event spends its time', { hub: { args: ['--sh
 test('without the token the dashboard asks each second, with it the statistics are live', WITH_TOKEN,
     async ({ hub, defer }) => {
         const page = await openPage(hub, '/dashboard', defer);
-        await shows(page, '#state', /asked each second/);
-        await shows(page, '#about', /its own stream of statistics needs the token/i);
-        await shows(page, '#slowest-hint', /needs the token/);
+        await shows(page, '#state', /polling/);
+        await shows(page, '#about', /live statistics need the token/i);
+        await shows(page, '#slowest-hint', /need the token/);
         await until('the profile all the same', async () => await page.locator('#profile-stages tr').count() === 7);
         const before = (await hub.stats()).uptime_seconds;
         await shows(page, '#about', new RegExp(`up for ${before + 2} s`));
@@ -519,7 +535,7 @@ test('the dashboard tells when the hub is away, and goes on when it is back', { 
         first.signal('SIGKILL');
         await first.ended();
         first.stop = async () => {};
-        await shows(page, '#state', /out of reach/, KILL_SECONDS);
+        await shows(page, '#state', /unreachable/, KILL_SECONDS);
         await shows(page, '#notice', /cannot be reached/);
         await start({ listen: [`127.0.0.1:${first.port}`] });
         await until('no stream but its own', async () => await tile(page, 'streams') === '1');

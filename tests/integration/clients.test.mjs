@@ -8,6 +8,9 @@ import { foreignPage, openBrowser } from './browser.mjs';
 import { test } from './harness.mjs';
 import { until } from './until.mjs';
 
+/* So that who is sent away comes back soon. */
+export const hubOptions = { args: ['--retry-ms', '50'] };
+
 const AWKWARD = 'line 1\nline 2\n\n  indented: é🌊\n';
 
 function curl(args, defer) {

@@ -182,10 +182,22 @@ test('binary mode: values are unquoted, then percent-decoded once', async ({ hub
     for (const [subject, reason] of [['%C0%A0', /subject is not valid UTF-8/],
         ['%ED%A0%80', /subject is not valid UTF-8/], ['50%', /subject has a percent sign/],
         ['%zz', /subject has a percent sign/], ['"open', /subject has a quoted string/],
-        ['caf\u00e9', /subject has a character beyond ASCII/], ['%0A', /subject has a control/],
+        ['caf%E9', /subject is not valid UTF-8/], ['%0A', /subject has a control/],
         ['', /subject must not be empty/]]) {
         assertRefused(await binary(hub, '/publish/escaped', { subject }), 422, reason);
     }
+});
+
+test('binary mode: UTF-8 that is not escaped, as the SDKs for Go and Python send it', async ({ hub }) => {
+    const event = await delivered(hub, 'unescaped', async () => {
+        const wire = await hub.connect();
+        wire.send(`POST /publish/unescaped HTTP/1.1\r\nHost: hub\r\nContent-Length: 0\r\n${
+            Object.entries(least({ subject: 'caf\u00e9 %C3%A9', ext: '\u20ac' }))
+                .map(([name, value]) => `ce-${name}: ${value}\r\n`).join('')}\r\n`);
+        return wire.response({ method: 'POST' });
+    });
+    const { subject, ext } = JSON.parse(event.data);
+    assert.deepEqual([subject, ext], ['caf\u00e9 \u00e9', '\u20ac']);
 });
 
 test('the query may name the event and its retry, never the data', async ({ hub }) => {
@@ -211,6 +223,7 @@ test('a channel of data alone', async ({ hub }) => {
         [least({ data: 'a' }), '"a"'],
         [least({ data: 'a\nb', datacontenttype: 'text/plain' }), 'a\nb'],
         [least({ data_base64: 'AQID' }), 'AQID'],
+        [least({ data: null, datacontenttype: 'text/plain' }), ''],
         [least(), ''],
     ];
     for (const [i, [event, expected]] of cases.entries()) {
@@ -342,7 +355,7 @@ test('what is unusual, but valid', async ({ hub }) => {
         { time: '2024-02-29T23:59:60z' }, { time: '2026-11-21t06:00:00.5+23:59' },
         { time: '2026-12-31T15:59:60-08:00' }, { time: '0000-01-01T00:00:00-00:00' },
         { dataschema: 'urn:x:y' }, { dataschema: 'http://a?b' },
-        { datacontenttype: 'text/plain;a="b;c"', data: '' },
+        { datacontenttype: 'text/plain;a="b;c"', data: '' }, { datacontenttype: 'text/plain', data: null },
         { subject: null, time: null, ext: null, data: null }, { data_base64: null, data: 1 },
         { ext: 2147483647, other: -2147483648, yes: true, no: false, empty: '' },
         { 1: 'digits', averylongnameofmorethantwentycharacters: 'x' }, { data_base64: '' },

@@ -87,7 +87,8 @@ export async function scripted(answers, defer) {
             if (typeof answer === 'function') {
                 answer(socket);
             } else {
-                socket.end(answer);
+                /* Said, or the next request might still be sent on this connection. */
+                socket.end(answer.replace('\r\n', '\r\nConnection: close\r\n'));
             }
         });
     });

@@ -6,6 +6,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { Ctl, ctl, scripted, spatectl } from './ctl.mjs';
 import { Skip, test } from './harness.mjs';
+import { until } from './until.mjs';
 
 /* The hub that they share speaks clear text. */
 export const hubOptions = { tls: false };
@@ -125,14 +126,17 @@ test('top shows the hub and each shard, as rates of the time that passed', async
     const feed = new Ctl(hub, ['feed', 'clock', '--interval-ms', '10', '--quiet']);
     defer(() => feed.kill());
     await hub.subscribe('/stream');
-    const { code, out, error } = await ctl(hub, ['top', '--count', '2', '--interval-ms', '300']);
-    assert.equal(code, 0, error);
-    assert.equal(out.match(/^spate \S+ .* up \d+ s /gm).length, 2);
-    assert.equal(out.match(/^shard /gm).length, 2 * shards.length);
-    const row = /^hub +1 +(\d+) +(\d+) /m.exec(out);
-    assert.ok(row, out);
-    /* 100 a second, whatever the interval; were it taken for a second, it would be 30. */
-    assert.ok(Number(row[1]) > 40, `${row[1]} events a second`);
+    /* 100 a second, whatever the interval; were it taken for a second, it would be 30 at most. On a busy
+     * machine a feed may fall behind for a while. */
+    await until('more than 40 events a second', async () => {
+        const { code, out, error } = await ctl(hub, ['top', '--count', '2', '--interval-ms', '300']);
+        assert.equal(code, 0, error);
+        assert.equal(out.match(/^spate \S+ .* up \d+ s /gm).length, 2);
+        assert.equal(out.match(/^shard /gm).length, 2 * shards.length);
+        const row = /^hub +1 +(\d+) +(\d+) /m.exec(out);
+        assert.ok(row, out);
+        return Number(row[1]) > 40;
+    }, 20);
 });
 
 test('feed clock', async ({ hub }) => {
@@ -274,7 +278,7 @@ test('exit codes', { hub: { tls: false, env: { AUTH_TOKEN: 'secret' } } }, async
     }
 });
 
-test('a publish that was refused for now is tried again only if wanted', { hub: null }, async ({ defer }) => {
+test('a publish that was refused for now is tried again only if wanted', { waits: true, hub: null }, async ({ defer }) => {
     const later = 'HTTP/1.1 503 Later\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n';
     const answer = 'HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}\n';
     const once = await scripted([later, answer], defer);

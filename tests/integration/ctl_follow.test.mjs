@@ -45,7 +45,7 @@ test('a hub that was started anew is found again, and the gap is told', { hub: n
     first.stop = async () => {};
 });
 
-test('only the first request asks for history, the later ones resume', { hub: null }, async ({ defer }) => {
+test('only the first request asks for history, the later ones resume', { waits: true, hub: null }, async ({ defer }) => {
     const { url, requests } = await scripted([
         later, /* nothing has been seen yet */
         `${eventStream}${quick}`,
@@ -64,7 +64,7 @@ test('only the first request asks for history, the later ones resume', { hub: nu
         ['/sse?channel=a', 'a1'], ['/sse?channel=a', 'a1'], [whole, undefined]]);
 });
 
-test('a refusal for now is told, waited out, and given up after --retries', { hub: null }, async ({ defer }) => {
+test('a refusal for now is told, waited out, and given up after --retries', { waits: true, hub: null }, async ({ defer }) => {
     const { url, requests } = await scripted([later], defer);
     const { code, error } = await ctl(url, ['sub', 'a', '--retries', '1']);
     assert.equal(code, 1);
@@ -75,7 +75,7 @@ test('a refusal for now is told, waited out, and given up after --retries', { hu
     assert.match(none.error, /giving up\n$/);
 });
 
-test('the wait grows while nothing comes, and not when something came', { hub: null }, async ({ defer }) => {
+test('the wait grows while nothing comes, and not when something came', { waits: true, hub: null }, async ({ defer }) => {
     const empty = await scripted([`${eventStream}${quick}`], defer);
     const waits = (error) => [...error.matchAll(/again in ([\d.]+) s/g)].map((match) => Number(match[1]));
     const { error } = await ctl(empty.url, ['sub', 'a', '--retries', '6']);
@@ -104,7 +104,7 @@ test('a final refusal ends it', { hub: null }, async ({ defer }) => {
     }
 });
 
-test('a silent stream counts as lost, one with heartbeats does not', { hub: null }, async ({ defer }) => {
+test('a silent stream counts as lost, one with heartbeats does not', { waits: true, hub: null }, async ({ defer }) => {
     let beats = 0;
     const { url, requests } = await scripted([
         (socket) => {

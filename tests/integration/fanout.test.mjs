@@ -1,6 +1,6 @@
 /*
  * Many subscribers, many messages, as fast as they are accepted: everybody gets everything once, and in
- * the same order. `--big` makes it 10,000 subscribers instead of 2,000.
+ * the same order. `--big` makes it 10,000 subscribers instead of 2,000, `--slow` 1,000.
  */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -103,7 +103,7 @@ async function publishUntilAccepted(client, channel, data) {
 test('every subscriber gets every message once and in order', { seconds: 300 },
     async ({ start, defer }) => {
         const hub = await start({ args: ['--history-count', '100000'] });
-        const subscriberCount = settings.big ? 10000 : 2000;
+        const subscriberCount = settings.big ? 10000 : settings.slow > 1 ? 1000 : 2000;
         const messageCount = 1000;
         const publisherCount = 8;
         const crowd = new Crowd();

@@ -8,7 +8,8 @@
  *     test('starts its own', { hub: null }, async ({ start }) => { const hub = await start({}); });
  *
  * The second form also takes `seconds`, the deadline of the whole test, and `defer(fn)` runs when the test
- * is over, whatever became of it.
+ * is over, whatever became of it. Tests with `waits: true` do little but wait for a time-out of a hub of
+ * their own: those of a file run beside one another, before the others.
  */
 import { Hub } from './hub.mjs';
 import { within } from './until.mjs';
@@ -16,6 +17,9 @@ import { within } from './until.mjs';
 const registered = [];
 
 export function test(name, options, run) {
+    if (options.waits && options.hub === undefined) {
+        throw new Error(`a test that runs beside others has no hub of its own: ${name}`);
+    }
     registered.push(run === undefined ? { name, options: {}, run: options }
                                       : { name, options, run });
 }
@@ -27,10 +31,14 @@ export class Report {
     passed = 0;
     failed = 0;
     skipped = 0;
+    #times = [];
 
-    pass(name, detail = '') {
+    pass(name, ms) {
         this.passed++;
-        console.log(`ok - ${name}${detail}`);
+        if (ms !== undefined) {
+            this.#times.push({ name, ms });
+        }
+        console.log(`ok - ${name}${ms === undefined ? '' : ` (${ms} ms)`}`);
     }
 
     skip(name, reason) {
@@ -48,6 +56,11 @@ export class Report {
             console.log('    log of the hub:');
             console.log([...cut, ...lines.slice(-200)].join('\n').replace(/^/gm, '    | '));
         }
+    }
+
+    slowest(count) {
+        return this.#times.sort((a, b) => b.ms - a.ms).slice(0, count)
+            .map(({ name, ms }) => `${String(ms).padStart(6)} ms  ${name}`).join('\n');
     }
 
     summary() {
@@ -92,18 +105,22 @@ export async function runFile(url, title, only, report) {
     const entries = registered.filter((entry) => `${title}: ${entry.name}`.includes(only));
     let hub = null;
     const shared = async () => (hub ??= await Hub.start(module.hubOptions));
-    for (const entry of entries) {
+    const runAndTell = async (entry) => {
         const name = `${title}: ${entry.name}`;
         const begin = Date.now();
         /* What a file speaks, all of its hubs speak. */
         const error = await runOne(entry, shared, { tls: module.hubOptions?.tls });
         if (error === null) {
-            report.pass(name, ` (${Date.now() - begin} ms)`);
+            report.pass(name, Date.now() - begin);
         } else if (error instanceof Skip) {
             report.skip(name, error.message);
         } else {
             report.fail(name, error, [...error.hubLogs, ...(hub === null ? [] : [hub.log])]);
         }
+    };
+    await Promise.all(entries.filter(({ options }) => options.waits).map(runAndTell));
+    for (const entry of entries.filter(({ options }) => !options.waits)) {
+        await runAndTell(entry);
         hub?.closeConnections();
         if (hub !== null && hub.exit !== null) {
             report.fail(`${title}: the hub stays alive`, new Error(JSON.stringify(hub.exit)),

@@ -306,7 +306,7 @@ async function assertCutOff(wire) {
     assert.match(rest, /^$|^HTTP\/1\.1 408 /);
 }
 
-test('a head that takes too long is cut off', { hub: { args: ['--header-seconds', '1'] } },
+test('a head that takes too long is cut off', { waits: true, hub: { args: ['--header-seconds', '1'] } },
     async ({ hub }) => {
         const silent = await hub.connect();
         const slow = await hub.connect();
@@ -323,7 +323,7 @@ test('a head that takes too long is cut off', { hub: { args: ['--header-seconds'
         }
     });
 
-test('a body that takes too long is cut off', { hub: { args: ['--body-seconds', '1'] } },
+test('a body that takes too long is cut off', { waits: true, hub: { args: ['--body-seconds', '1'] } },
     async ({ hub }) => {
         const wire = await hub.connect();
         wire.send(requestText('POST', '/publish/slow', { ...TEXT, 'Content-Length': 1000 }));
@@ -336,7 +336,7 @@ test('a body that takes too long is cut off', { hub: { args: ['--body-seconds', 
     });
 
 test('an idle kept-alive connection is closed, a stream is not',
-    { hub: { args: ['--keepalive-seconds', '1', '--header-seconds', '1', '--body-seconds', '1'] } },
+    { waits: true, hub: { args: ['--keepalive-seconds', '1', '--header-seconds', '1', '--body-seconds', '1'] } },
     async ({ hub }) => {
         const stream = await hub.subscribe('/sse/patient');
         const wire = await hub.connect();
@@ -379,6 +379,31 @@ test(`a publisher that leaves in the middle of a body publishes nothing`, async 
     await stream.received(1);
     assert.deepEqual(stream.data, ['whole']);
 });
+
+/* The time for a head begins anew with each request, also if all of them came in the first packet. */
+test('a client that reads its many answers slowly is not cut off',
+    { waits: true, hub: { args: ['--header-seconds', '1', '--user-timeout-seconds', '60'] } }, async ({ hub }) => {
+        const wire = await hub.connect();
+        const count = 4000;
+        const begun = performance.now();
+        let last = begun;
+        let gapMax = 0;
+        wire.send(requestText('GET', '/metrics').repeat(count));
+        for (let i = 0; i < count && !wire.ended; i++) {
+            if (i % 100 === 0 && performance.now() < begun + 1600) {
+                /* It stops reading for a moment, which is much less than a second. */
+                wire.socket.pause();
+                const paused = performance.now();
+                await until('a moment having passed', () => performance.now() > paused + 100);
+                wire.socket.resume();
+            }
+            await wire.response().catch((error) => wire.ended || assert.fail(error));
+            gapMax = Math.max(gapMax, performance.now() - last);
+            last = performance.now();
+        }
+        /* On a machine that stalls it did pause for longer, and what lies in the kernel for longer still. */
+        assert.ok(!wire.ended || gapMax > 250, `it was cut off, and never paused for more than ${gapMax} ms`);
+    });
 
 /* More answers than one client is owed at a time: the rest of its requests wait, none is lost. */
 test('a flood of pipelined requests is answered in full and in order', async ({ hub }) => {

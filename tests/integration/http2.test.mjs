@@ -8,7 +8,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import http2 from 'node:http2';
 import { foreignPage, openBrowser } from './browser.mjs';
-import { Bare, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS,
+import { Bare, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PADDED, PING, PREFACE, RST_STREAM, SETTINGS,
     WINDOW_UPDATE, fieldBlock, frame, getBlock, u32 } from './frames.mjs';
 import { test } from './harness.mjs';
 import { settings } from './hub.mjs';
@@ -219,7 +219,7 @@ test('streams that break a rule while events go out to them', { hub: {} }, async
     }
 });
 
-test('draining while streams are stalled', { hub: null }, async ({ start }) => {
+test('draining while streams are stalled', { waits: true, hub: null }, async ({ start }) => {
     const hub = await start({ args: ['--drain-seconds', '1'] });
     const { bare, streams, update } = await openStalled(hub, 'stalled');
     hub.process.kill('SIGTERM');
@@ -231,7 +231,7 @@ test('draining while streams are stalled', { hub: null }, async ({ start }) => {
     await hub.ended();
 });
 
-test('a stream whose window is closed ends with END_STREAM', { hub: {} }, async ({ hub }) => {
+test('a stream whose window is closed ends with END_STREAM', { waits: true, hub: {} }, async ({ hub }) => {
     const bare = await Bare.open(hub, { settings: Buffer.concat([Buffer.from([0, 4]), u32(0)]) });
     bare.get(1, '/sse/closed?client=closed');
     bare.get(3, '/livez');
@@ -249,7 +249,8 @@ test('a stream whose window is closed ends with END_STREAM', { hub: {} }, async 
 });
 
 test('a stream whose window stays closed is too slow, also between two events',
-    { hub: { args: ['--heartbeat-seconds', '1', '--user-timeout-seconds', '1'] } }, async ({ hub, defer }) => {
+    { waits: true, hub: { args: ['--heartbeat-seconds', '1', '--user-timeout-seconds', '1'] } },
+    async ({ hub, defer }) => {
         /* Not even the first words fit, so no event is ever tried. */
         const bare = await Bare.open(hub, { settings: Buffer.concat([Buffer.from([0, 4]), u32(0)]) });
         defer(async () => bare.wire.destroy());
@@ -319,6 +320,27 @@ test('who waits for shared room reads history only when there is some',
         bare.wire.destroy();
     });
 
+test('all who wait for shared room take what there is, though the socket is full',
+    { hub: { args: ['--send-buffer-bytes', '4KiB', '--shards', '1'] } }, async ({ hub }) => {
+        const bare = await Bare.open(hub, { settings: Buffer.concat([Buffer.from([0, 4]), u32(1 << 24)]) });
+        const streams = Array.from({ length: 40 }, (_, i) => 2 * i + 3);
+        bare.send(frame(WINDOW_UPDATE, 0, 0, u32(190000 - 65535)));
+        bare.get(1, '/sse/first');
+        streams.forEach((stream) => bare.get(stream, '/sse/turns'));
+        await bare.when('the streams', () => [1, ...streams].every((stream) => /retry: /.test(bare.dataOf(stream))));
+        bare.wire.socket.pause();
+        const isShort = async (count) => (await hub.stats()).short_sends >= count;
+        await hub.publish('first', 'x'.repeat(250000)); /* more than the window of the connection */
+        await until('one that waits', () => isShort(1));
+        bare.send(frame(RST_STREAM, 0, 1, u32(constants.NGHTTP2_CANCEL)));
+        await until('one that has left', async () => (await hub.stats()).streams === streams.length);
+        await hub.publish('turns', 'y'.repeat(500));
+        await until('all that wait', () => isShort(1 + streams.length));
+        bare.send(frame(WINDOW_UPDATE, 0, 0, u32(60000)));
+        await until('all that have taken it', async () => (await hub.stats()).deliveries === streams.length);
+        bare.wire.destroy();
+    });
+
 test('Node: one paused stream among fifty', { hub: { h2: true }, seconds: 120 },
     async ({ hub }) => {
         const streams = await Promise.all(Array.from({ length: 50 },
@@ -347,20 +369,32 @@ test('PING is answered with its own bytes', async ({ hub }) => {
     bare.wire.destroy();
 });
 
-test('a stream beyond the limit is refused, and may come later', async ({ hub, defer }) => {
-    const bare = await Bare.open(hub);
-    defer(async () => bare.wire.destroy());
-    for (let i = 0; i < 101; i++) {
-        bare.get(1 + 2 * i, '/sse/limit');
-    }
-    await bare.when('the refusal', () => bare.of(RST_STREAM, 201).length === 1);
-    assert.equal(bare.of(RST_STREAM, 201)[0].payload.readUInt32BE(),
-        constants.NGHTTP2_REFUSED_STREAM);
-    await until('a hundred streams', async () => (await hub.stats()).streams === 100);
-    bare.send(frame(RST_STREAM, 0, 1, u32(constants.NGHTTP2_CANCEL)));
-    bare.get(203, '/sse/limit');
-    await bare.when('the one that came later', () => /retry: /.test(bare.dataOf(203)));
-});
+/* Before the client knows of the limit it is no fault, and later the fault of one stream (RFC 9113, 5.1.2). */
+for (const when of ['before', 'after']) {
+    test(`a stream beyond the limit, ${when} the limit is known, is refused and may come later`, async ({ hub, defer }) => {
+        const bare = await Bare.open(hub);
+        defer(async () => bare.wire.destroy());
+        if (when === 'after') {
+            bare.send(frame(SETTINGS, 1, 0));
+        }
+        for (let i = 0; i < 100; i++) {
+            bare.get(1 + 2 * i, '/sse/limit');
+        }
+        bare.send(frame(HEADERS, END_HEADERS, 201, getBlock('/publish/limit').fill(0x83, 0, 1)));
+        await bare.when('the refusal', () => bare.of(RST_STREAM, 201).length === 1 || bare.wire.ended);
+        assert.equal(bare.of(RST_STREAM, 201)[0]?.payload.readUInt32BE(), constants.NGHTTP2_REFUSED_STREAM);
+        await until('a hundred streams', async () => (await hub.stats()).streams === 100);
+        bare.send(frame(RST_STREAM, 0, 1, u32(constants.NGHTTP2_CANCEL)));
+        bare.get(203, '/sse/limit');
+        /* What was under way to the one that was refused, its trailers too. */
+        bare.send(Buffer.concat([frame(DATA, 0, 201, Buffer.from('late')),
+            frame(HEADERS, END_STREAM | END_HEADERS, 201, fieldBlock([['x-trailer', 'x']]))]));
+        await bare.when('the one that came later', () => /retry: /.test(bare.dataOf(203)) || bare.wire.ended);
+        bare.send(frame(PING, 0, 0, Buffer.alloc(8)));
+        await bare.when('PING', () => bare.of(PING).length === 1 || bare.wire.ended);
+        assert.deepEqual([bare.of(RST_STREAM).length, bare.of(GOAWAY).length], [1, 0]);
+    });
+}
 
 test('bodies: whole, in pieces, too large, cut off', { hub: { h2: true, args: ['--body-bytes-max', '100KiB'] } },
     async ({ hub, defer }) => {
@@ -396,7 +430,7 @@ test('bodies: whole, in pieces, too large, cut off', { hub: { h2: true, args: ['
         assert.equal(listener.data[2], 'the next');
     });
 
-test('a body that does not come in time is 408', { hub: { h2: true, args: ['--body-seconds', '1'] } },
+test('a body that does not come in time is 408', { waits: true, hub: { h2: true, args: ['--body-seconds', '1'] } },
     async ({ hub, defer }) => {
         const sessions = new Sessions(hub.url);
         defer(async () => sessions.close());
@@ -418,7 +452,7 @@ test('a head beyond the limit is 431', { hub: { h2: true } }, async ({ hub, defe
 });
 
 test('draining: GOAWAY, every stream ends in order, then the connection',
-    { hub: { h2: true, args: ['--drain-seconds', '1'] } }, async ({ hub }) => {
+    { waits: true, hub: { h2: true, args: ['--drain-seconds', '1'] } }, async ({ hub }) => {
         const session = http2.connect(hub.url, { rejectUnauthorized: false });
         const goaway = once(session, 'goaway');
         const closed = once(session, 'close');
@@ -437,7 +471,7 @@ test('draining: GOAWAY, every stream ends in order, then the connection',
         assert.deepEqual(await hub.ended(), { code: 0, signal: null });
     });
 
-test('a connection that asks for nothing is ended', { hub: { args: ['--header-seconds', '1'] } },
+test('a connection that asks for nothing is ended', { waits: true, hub: { args: ['--header-seconds', '1'] } },
     async ({ hub }) => {
         const bare = await Bare.open(hub);
         assert.equal(await bare.goaway(), constants.NGHTTP2_NO_ERROR);
@@ -458,7 +492,7 @@ test('a connection beyond the limit is refused and ended',
         first.wire.destroy();
     });
 
-test('an idle connection is ended', { hub: { args: ['--keepalive-seconds', '1'] } },
+test('an idle connection is ended', { waits: true, hub: { args: ['--keepalive-seconds', '1'] } },
     async ({ hub }) => {
         const bare = await Bare.open(hub);
         bare.get(1, '/health');
@@ -468,7 +502,7 @@ test('an idle connection is ended', { hub: { args: ['--keepalive-seconds', '1'] 
     });
 
 test('a head whose end does not come ends its connection',
-    { hub: { args: ['--header-seconds', '1'] } }, async ({ hub }) => {
+    { waits: true, hub: { args: ['--header-seconds', '1'] } }, async ({ hub }) => {
         const bare = await Bare.open(hub);
         bare.get(1, '/sse/slow-head');
         await bare.when('a stream', () => /retry: /.test(bare.dataOf(1)));
@@ -477,7 +511,7 @@ test('a head whose end does not come ends its connection',
         await bare.when('the end', () => bare.wire.ended);
     });
 
-test('a head that is refused is over', { hub: { args: ['--header-seconds', '1'] } }, async ({ hub }) => {
+test('a head that is refused is over', { waits: true, hub: { args: ['--header-seconds', '1'] } }, async ({ hub }) => {
     const bare = await Bare.open(hub);
     bare.get(1, '/sse/refused');
     await bare.when('the stream', () => /retry: /.test(bare.dataOf(1)));
@@ -545,6 +579,8 @@ test('a client that finishes sending gets its answers, and its streams end', { h
     await idle.when('the stream', () => /retry: /.test(idle.dataOf(1)));
     idle.wire.finish();
     await idle.when('the end', () => idle.wire.ended);
+    assert.equal(idle.of(DATA, 1).at(-1).flags, END_STREAM, 'the end of the stream');
+    assert.equal(await idle.goaway(), constants.NGHTTP2_NO_ERROR);
     await until('no stream left', async () => (await hub.stats()).streams === 0);
 });
 
@@ -571,6 +607,19 @@ test('a proxy whose clients leave all at once', { hub: { args: ['--http2-streams
         bare.wire.destroy();
     });
 
+test('a client that leaves (GOAWAY) gets what it has asked for, and GOAWAY', { hub: {} }, async ({ hub }) => {
+    const bare = await Bare.open(hub);
+    bare.get(1, '/sse/leaving');
+    await bare.when('the stream', () => /retry: /.test(bare.dataOf(1)));
+    bare.send(frame(GOAWAY, 0, 0, Buffer.alloc(8)));
+    await hub.publish('leaving', 'an event');
+    await bare.when('the event', () => /an event/.test(bare.dataOf(1)));
+    bare.send(frame(RST_STREAM, 0, 1, u32(constants.NGHTTP2_CANCEL)));
+    assert.equal(await bare.goaway(), constants.NGHTTP2_NO_ERROR);
+    assert.equal(bare.of(GOAWAY)[0].payload.readUInt32BE(), 1, 'the last stream');
+    await bare.when('the end', () => bare.wire.ended);
+});
+
 /* Abuse. Each of these is one connection's own fault and must stay its own. */
 
 test('rapid reset (CVE-2023-44487)', { hub: {} }, async ({ hub }) => {
@@ -586,16 +635,20 @@ test('rapid reset (CVE-2023-44487)', { hub: {} }, async ({ hub }) => {
     await until('no stream left', async () => (await hub.stats()).streams === 0);
 });
 
-test('floods of SETTINGS, PING, empty DATA, PRIORITY and WINDOW_UPDATE', { hub: {} },
+test('floods of SETTINGS, PING, empty DATA, PRIORITY, WINDOW_UPDATE and GOAWAY', { hub: {} },
     async ({ hub }) => {
         const floods = [
             frame(SETTINGS, 0, 0), frame(PING, 0, 0, Buffer.alloc(8)), frame(DATA, 0, 1),
             frame(2, 0, 1, Buffer.concat([u32(0), Buffer.from([1])])),
             frame(WINDOW_UPDATE, 0, 0, u32(1)), frame(WINDOW_UPDATE, 0, 1, u32(1)),
+            frame(DATA, PADDED, 1, Buffer.from([0])), frame(DATA, PADDED, 1, Buffer.from([1, 0])),
+            frame(WINDOW_UPDATE, 0, 3, u32(1)), frame(GOAWAY, 0, 0, Buffer.alloc(8)),
         ];
         for (const one of floods) {
             const bare = await Bare.open(hub);
             bare.send(frame(HEADERS, END_HEADERS, 1, getBlock('/sse/flood')));
+            bare.get(3, '/livez');
+            await bare.when('the end of a stream', () => bare.of(DATA, 3).length > 0);
             bare.send(Buffer.concat(Array(20000).fill(one)));
             await assertCalmed(hub, bare);
         }

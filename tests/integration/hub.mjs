@@ -35,6 +35,11 @@ export function cleanEnvironment(more = {}) {
     return { ...env, ...more };
 }
 
+/* The lines of a log; without the last one as long as its end has not come. */
+export function wholeLines(log) {
+    return log.slice(0, log.lastIndexOf('\n') + 1).split('\n').filter((line) => line !== '');
+}
+
 /* One logfmt line as an object; JSON-ish quotes are undone. */
 export function logfmt(line) {
     const fields = {};
@@ -108,7 +113,7 @@ export class Hub {
     }
 
     get lines() {
-        return this.log.split('\n').filter((line) => line !== '');
+        return wholeLines(this.log);
     }
 
     ready() {

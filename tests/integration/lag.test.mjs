@@ -45,7 +45,7 @@ test('skip: the rest of its event, a gap, then the newest', { hub: { args: RULES
         const { skips } = await until('all of them', async () => {
             const stats = await hub.stats();
             return slow.events.filter(({ event }) => event === 'spate.gap').length === stats.skips
-                   && stats;
+                   && stats.behind === 0 && stats;
         });
         const before = numbers(slow);
         assert.equal(before[0], 0);
@@ -95,7 +95,7 @@ test('disconnect: cut off, and a resume brings the rest', { hub: { args: RULES }
     });
 
 test('disconnect by age: what follows does not make the first unsent byte younger',
-    { hub: { args: RULES }, seconds: 120 }, async ({ hub }) => {
+    { waits: true, hub: { args: RULES }, seconds: 120 }, async ({ hub }) => {
         const slow = await hub.subscribe('/sse/aged', { keepRaw: false });
         slow.wire.socket.pause();
         const client = hub.client();
@@ -140,7 +140,7 @@ test('a hub that stood still does not take its clients for slow', { hub: { h2: f
             { body: payload, headers: { 'Content-Type': 'text/plain' } });
         const begun = Date.now();
         await until('more than a heartbeat and the time-out having passed',
-            () => Date.now() - begun > 2500);
+            () => Date.now() - begun > 2200);
         const count = got();
         hub.signal('SIGCONT');
         assert.equal((await answer).status, 200);
@@ -151,17 +151,26 @@ test('a hub that stood still does not take its clients for slow', { hub: { h2: f
     assert.equal((await hub.stats()).slow_disconnects, 0);
 });
 
-test('a hub that stood still reads what it was sent before it says that the time is up', { hub: {
-    h2: false, args: ['--shards', '1', '--header-seconds', '1'] }, seconds: 60 }, async ({ hub }) => {
-    const wires = [];
-    for (let i = 0; i < 20; i++) {
-        wires.push(await hub.connect());
-    }
-    await until('their being accepted', async () => (await hub.stats()).connections > 20);
-    hub.signal('SIGSTOP');
+test('a hub that stood still reads what it was sent before it says that the time is up', { waits: true, hub: {
+    h2: false, args: ['--shards', '1', '--header-seconds', '3'] }, seconds: 60 }, async ({ hub }) => {
+    /* More than are read in a few turns. On a busy machine the time of the first may be up before the
+     * last is there: then once more. */
+    const wires = await until('six hundred at once', async () => {
+        const { accepted } = await hub.stats();
+        const begun = Date.now();
+        const some = await Promise.all(Array.from({ length: 600 }, () => hub.connect()));
+        await until('their being accepted', async () => (await hub.stats()).accepted >= accepted + some.length);
+        hub.signal('SIGSTOP');
+        if (Date.now() - begun < 2000) {
+            return some;
+        }
+        hub.signal('SIGCONT');
+        some.forEach((wire) => wire.destroy());
+        return null;
+    }, 40);
     wires.forEach((wire) => wire.send('GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n'));
     const stopped = Date.now();
-    await until('more than the time for a head having passed', () => Date.now() - stopped > 2500);
+    await until('more than the time for a head having passed', () => Date.now() - stopped > 3200);
     hub.signal('SIGCONT');
     for (const wire of wires) {
         assert.equal((await wire.response()).status, 200);
@@ -169,7 +178,7 @@ test('a hub that stood still reads what it was sent before it says that the time
 });
 
 /* Its first words, or a heartbeat, wait for a window: no event has to be on its way. */
-test('whoever keeps the window of HTTP/2 closed is let go after the time-out', { hub: { args: [
+test('whoever keeps the window of HTTP/2 closed is let go after the time-out', { waits: true, hub: { args: [
     '--heartbeat-seconds', '1', '--user-timeout-seconds', '2'] } }, async ({ hub }) => {
     const initialWindow = (bytes) => Buffer.concat([Buffer.from([0, 4]), u32(bytes)]);
     const streams = async () => (await hub.stats()).streams;

@@ -57,7 +57,8 @@ test('nothing is lost in any of four ways, whatever is cut', { hub: null, second
         const { counts, options } = result.json;
         assert.equal(counts.deliveries, counts.expected, way);
         assert.equal(counts.acknowledged, 400, way);
-        assert.equal(counts.storms, 4, way);
+        /* One every 0.4 s, but for the last if the machine stood still then. */
+        assert.ok(counts.storms === 4 || counts.storms === 3, `${way}: ${counts.storms} storms`);
         assert.ok(counts.storm_cuts > 20, `${way}: ${counts.storm_cuts} cuts`);
         assert.equal(counts.connects, 60 + counts.storm_cuts, way);
         assert.equal(options.tls, way.includes('TLS'));
@@ -112,16 +113,13 @@ test('a certificate that is not trusted, or is for another, is told', { hub: nul
     const { ways } = await both(start);
     const few = ['--subscribers', '3', '--connect-timeout', '1'];
     const [url] = ways['HTTP/1.1 over TLS'];
-    for (const [args, told] of [
-        [['--cacert', file('stranger.pem')], /certificate is not trusted: self-signed certificate/],
-        [[], /certificate is not trusted: self-signed certificate/],
-        [['--h2'], /certificate is not trusted: self-signed certificate/],
-    ]) {
+    /* Each of them tries for a second, beside the others. */
+    await Promise.all([['--cacert', file('stranger.pem')], [], ['--h2']].map(async (args) => {
         const result = await run(url, [...few, ...args]);
         assert.equal(result.code, 3);
-        assert.match(result.error, told);
+        assert.match(result.error, /certificate is not trusted: self-signed certificate/);
         assert.match(result.error, /--cacert/);
-    }
+    }));
     const other = https.createServer(keys('elsewhere'), (request, response) => response.end());
     other.listen(0, '127.0.0.1');
     await once(other, 'listening');
@@ -148,23 +146,27 @@ async function refusal(server, defer, args, scheme = 'http') {
 
 test('servers that do not speak HTTP/2 are told', { hub: null }, async ({ defer }) => {
     const only1 = https.createServer(keys('own'), (request, response) => response.end());
-    assert.match(await refusal(only1, defer, ['--cacert', file('own.pem'), '--h2'], 'https'),
-        /did not choose HTTP\/2 \(ALPN\)/);
     const clear = http.createServer((request, response) => response.end());
-    assert.match(await refusal(clear, defer, ['--h2']), /does not speak HTTP\/2, but HTTP\/1\.1/);
     const plain = http.createServer((request, response) => response.end());
-    assert.match(await refusal(plain, defer, ['--insecure'], 'https'), /TLS: |during the TLS handshake/);
+    const [ofOnly1, ofClear, ofPlain] = await Promise.all([
+        refusal(only1, defer, ['--cacert', file('own.pem'), '--h2'], 'https'),
+        refusal(clear, defer, ['--h2']), refusal(plain, defer, ['--insecure'], 'https')]);
+    assert.match(ofOnly1, /did not choose HTTP\/2 \(ALPN\)/);
+    assert.match(ofClear, /does not speak HTTP\/2, but HTTP\/1\.1/);
+    assert.match(ofPlain, /TLS: |during the TLS handshake/);
 });
 
 test('streams that are refused, too few of them, and GOAWAY are told', { hub: null }, async ({ start, defer }) => {
     const refusing = http2.createServer();
     refusing.on('stream', (stream) => stream.on('error', () => {})
         .close(http2.constants.NGHTTP2_REFUSED_STREAM));
-    assert.match(await refusal(refusing, defer, ['--h2']), /refused a stream \(REFUSED_STREAM\)/);
     const leaving = http2.createServer();
     leaving.on('stream', (stream) => stream.on('error', () => {})
         .session.goaway(http2.constants.NGHTTP2_ENHANCE_YOUR_CALM));
-    assert.match(await refusal(leaving, defer, ['--h2']), /GOAWAY ENHANCE_YOUR_CALM/);
+    const [ofRefusing, ofLeaving] = await Promise.all([
+        refusal(refusing, defer, ['--h2']), refusal(leaving, defer, ['--h2'])]);
+    assert.match(ofRefusing, /refused a stream \(REFUSED_STREAM\)/);
+    assert.match(ofLeaving, /GOAWAY ENHANCE_YOUR_CALM/);
     const hub = await start({ tls: false, h2: true, args: ['--http2-streams-max', '5'] });
     const result = await run(hub.url, ['--h2', '--subscribers', '20', '--streams-per-connection', '10',
         '--connect-timeout', '1']);
@@ -218,7 +220,7 @@ async function server(defer, deliver = (client, frame) => client.write(frame), a
 }
 
 const small = ['--h2', '--publish', '/publish', '--subscribers', '20', '--streams-per-connection', '5',
-    '--rate', '200', '--duration', '1'];
+    '--rate', '400', '--duration', '0.5'];
 
 test('one delivery lost over HTTP/2', { hub: null }, async ({ defer }) => {
     const { url } = await server(defer, (client, frame, number) =>

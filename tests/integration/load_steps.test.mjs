@@ -116,7 +116,7 @@ test('what cannot be with steps is told', async ({ hub }) => {
     }
     const { code, error } = await run(hub.url, [], ['--steps', '/nowhere']);
     assert.equal(code, 2);
-    assert.match(error, /\/nowhere: No such file/);
+    assert.match(error, /^spate-load: \/nowhere: No such file or directory\n$/, 'before the run');
 });
 
 test('too many cannot be cut', async ({ hub }) => {

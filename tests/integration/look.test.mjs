@@ -56,6 +56,14 @@ test('/stats has its fields, and they count', { hub: {} }, async ({ hub }) => {
     await until('nobody left', async () => (await hub.stats()).clients === 0);
 });
 
+test('a channel that nobody uses any more is forgotten',
+    { hub: { args: ['--channel-idle-seconds', '1'] } }, async ({ hub }) => {
+        const streams = await Promise.all(['a', 'b', 'b'].map((name) => hub.subscribe(`/sse/${name}`)));
+        assert.equal((await hub.stats()).channels, 2);
+        streams.forEach((stream) => stream.close());
+        await until('no channel left', async () => (await hub.stats()).channels === 0);
+    });
+
 /* An entry of a list is the name, or an object that has it. */
 const nameOf = (entry) => typeof entry === 'string' ? entry
                                                     : entry.client ?? entry.channel ?? entry.id
@@ -121,6 +129,36 @@ test('DELETE /clients/x ends its streams and no others', async ({ hub }) => {
     await until('the client leaving',
         async () => !(await hub.get('/clients')).json.includes('gone'));
     assertProblem(await hub.request('DELETE', '/clients/gone'), 404);
+});
+
+/* Clients keep it for their next request: closing it unannounced would take that down. */
+test('a connection outlives the stream that was ended on it', async ({ hub }) => {
+    const wire = await hub.connect();
+    const lines = (...more) => `${['Host: hub', ...more].join('\r\n')}\r\n\r\n`;
+    const publish = `POST /publish/again HTTP/1.1\r\n${lines('Content-Length: 1')}x`;
+    const stream = async (behind, ...more) => {
+        wire.send(`GET /stream/again HTTP/1.1\r\n${lines(...more)}${behind}`);
+        await until('the client', async () => (await hub.get('/clients')).json.includes('again'));
+        assert.equal((await hub.request('DELETE', '/clients/again')).json.disconnected, 1);
+        return wire.response();
+    };
+    for (let i = 0; i < 3; i++) {
+        assert.equal((await stream('')).get('connection'), undefined);
+        wire.send(publish);
+        assert.equal((await wire.response({ method: 'POST' })).status, 200);
+        await until('the client leaving', async () => !(await hub.get('/clients')).json.includes('again'));
+    }
+    assert.equal((await stream('', 'Connection: close')).get('connection'), 'close');
+    await wire.when('the end', () => wire.ended);
+});
+
+test('input behind the request for a stream is thrown away, and the connection with it', async ({ hub }) => {
+    const wire = await hub.connect();
+    wire.send('GET /stream/behind HTTP/1.1\r\nHost: hub\r\n\r\nGET /health HTTP/1.1\r\nHost: hub\r\n\r\n');
+    await until('the client', async () => (await hub.get('/clients')).json.includes('behind'));
+    assert.equal((await hub.request('DELETE', '/clients/behind')).status, 200);
+    assert.match((await wire.response()).text, /^retry: /m);
+    await wire.when('the end', () => wire.ended);
 });
 
 test('DELETE /channels/x forgets its history', async ({ hub }) => {

@@ -4,7 +4,7 @@ import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { promisify } from 'node:util';
 import { Skip, test } from './harness.mjs';
-import { cleanEnvironment, logfmt, settings } from './hub.mjs';
+import { cleanEnvironment, logfmt, settings, wholeLines } from './hub.mjs';
 import { until } from './until.mjs';
 
 const TEXT = { 'Content-Type': 'text/plain' };
@@ -212,6 +212,19 @@ test('a batch has a limit', { hub: { args: ['--batch-count-max', '10'] } }, asyn
     await stream.received(11);
 });
 
+test('a batch that no queue can take is no matter of trying again', {
+    hub: { args: ['--queue-length', '64', '--body-bytes-max', '64KiB'] },
+}, async ({ hub }) => {
+    const stream = await hub.subscribe('/sse/queue');
+    assertProblem(await post(hub, '/publish/queue', '{"data":"x"}\n'.repeat(65), LINES), 413);
+    const cloudEvents = JSON.stringify(Array.from({ length: 65 }, (_, i) =>
+        ({ specversion: '1.0', id: `${i}`, source: '/s', type: 't', data: i })));
+    assertProblem(await post(hub, '/publish/queue', cloudEvents,
+        { 'Content-Type': 'application/cloudevents-batch+json' }), 413);
+    assert.equal((await post(hub, '/publish/queue', '{"data":"x"}\n'.repeat(64), LINES)).status, 200);
+    await stream.received(64);
+});
+
 test('per-client status: Ok, or 404 when it is not connected', async ({ hub }) => {
     const stream = await hub.subscribe('/stream/1234');
     const response = await hub.get('/publish/1234/status/active');
@@ -221,6 +234,9 @@ test('per-client status: Ok, or 404 when it is not connected', async ({ hub }) =
     await stream.received(2);
     assert.deepEqual(stream.data, ['active', 'a b/c']);
     assert.equal((await hub.get('/publish/4321/status/active')).status, 404);
+    const unnamed = await hub.get('/publish/a%0Ab/status/active');
+    assert.equal(unnamed.status, 400);
+    assert.match(unnamed.json.detail, /^A client name is 1 to 255 bytes/);
 });
 
 test('status for all clients reaches each once', async ({ hub }) => {
@@ -283,13 +299,18 @@ test('HEAD never publishes', async ({ hub }) => {
 
 test('a batch keeps numbers as they are, and its retry', async ({ hub }) => {
     const stream = await hub.subscribe('/sse/numbers');
+    const data = ['{"n":1,"x":1.50,"s":"a b"}', '23.1', '[1e2,-0,12345678901234567890]', 'null', '" "'];
     const response = await hub.request('POST', '/publish/numbers', {
         headers: { 'Content-Type': 'application/x-ndjson' },
-        body: '{"data":{"n":1,"x":1.5},"retry":2500}\n',
+        body: data.map((text) => `{"retry":2500, "d\\u0061ta" : ${text} }\n`).join('')
+              + '{"data": { "x" : [ 1.0, "y  z" ] } }\n',
     });
-    assert.equal(response.status, 200);
-    await stream.received(1);
-    assert.deepEqual(stream.data, ['{"n":1,"x":1.5}']);
+    assert.equal(response.status, 200, response.text);
+    await stream.received(data.length + 1);
+    assert.deepEqual(stream.data, [...data.slice(0, -1), ' ', '{"x":[1.0,"y  z"]}']);
+    for (const retry of ['-1', '1.5', '1e3', '"1"', 'null', '12345678901234567890']) {
+        assertProblem(await post(hub, '/publish/numbers', `{"data":1,"retry":${retry}}\n`, LINES), 422);
+    }
     assert.ok(stream.retries.some(({ retry }) => retry === 2500));
 });
 
@@ -348,15 +369,15 @@ test('without a token, only loopback may publish, and others are told why', { hu
         });
         let log = '';
         let output = '';
-        shell.stderr.on('data', (text) => (log += text));
-        shell.stdout.on('data', (text) => (output += text));
+        shell.stderr.setEncoding('utf8').on('data', (text) => (log += text));
+        shell.stdout.setEncoding('utf8').on('data', (text) => (output += text));
         defer(async () => {
             shell.stdin.end();
             const exit = shell.exitCode ?? (await once(shell, 'close'))[0];
             assert.equal(exit, 0, log);
         });
         const addresses = await until('both listening', () => {
-            const lines = log.split('\n').filter((line) => /msg="?listening/.test(line));
+            const lines = wholeLines(log).filter((line) => /msg="?listening/.test(line));
             return lines.length === 2 && lines.map((line) => logfmt(line).address);
         });
         shell.stdin.write(`http://${addresses.find((a) => a.startsWith('10.'))}/publish/p\n`);

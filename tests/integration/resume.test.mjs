@@ -66,15 +66,15 @@ test('a stream begins with the id of its place: nothing is lost before its first
     });
 
 test('a heartbeat brings the id of the present, when that has moved', {
-    hub: { args: ['--heartbeat-seconds', '1', '--shards', '1', '--history-count', '3'] },
+    waits: true, hub: { args: ['--heartbeat-seconds', '1', '--shards', '1', '--history-count', '3'] },
 }, async ({ hub }) => {
     const quiet = await hub.subscribe('/sse/quiet');
     const busy = await hub.subscribe('/sse/busy');
-    await quiet.when('a heartbeat', () => quiet.comments.length === 2);
+    await quiet.when('a heartbeat', () => quiet.comments.length >= 2);
     assert.ok(quiet.raw.endsWith('\n\n:\n\n'), 'nothing has happened');
     const [id] = (await publishMany(hub, 'busy', 5)).slice(-1);
     await busy.received(5);
-    await quiet.when('a heartbeat', () => quiet.raw.endsWith(`:\nid: ${id}\n\n`));
+    await quiet.when('a heartbeat', () => quiet.raw.includes(`:\nid: ${id}\n\n`));
     quiet.close();
     await hub.publish('quiet', 'meanwhile');
     const again = await resumed(hub, '/sse/quiet', id);
@@ -205,7 +205,7 @@ test('history has a limit in bytes', { hub: { args: ['--history-bytes', '65536']
         assert.deepEqual(stream.data.slice(1), names(200 - count, 200, payload));
     });
 
-test('history has a limit in time', { hub: { args: ['--history-seconds', '1'] } }, async ({ hub }) => {
+test('history has a limit in time', { waits: true, hub: { args: ['--history-seconds', '1'] } }, async ({ hub }) => {
     await publishMany(hub, 'aged', 3);
     await until('the events being too old', async () => {
         const stream = await hub.subscribe('/sse/aged?history=1000');

@@ -49,5 +49,6 @@ if (report.passed + report.failed + report.skipped === 0) {
     console.error(`no test matches --only ${values.only}`);
     process.exit(2);
 }
+console.log(`The slowest:\n${report.slowest(20)}`);
 console.log(report.summary());
 process.exit(report.failed === 0 ? 0 : 1);

@@ -229,7 +229,7 @@ test('bytes that a subscriber sends after its request do no harm', { hub: { h2: 
 });
 
 test('a heartbeat comes on an idle stream, and on no other',
-    { hub: { args: ['--heartbeat-seconds', '1'] } }, async ({ hub }) => {
+    { waits: true, hub: { args: ['--heartbeat-seconds', '1'] } }, async ({ hub }) => {
         const idle = await hub.subscribe('/sse/idle');
         const busy = await hub.subscribe('/sse/busy');
         const beats = idle.comments.length;
@@ -243,7 +243,8 @@ test('a heartbeat comes on an idle stream, and on no other',
             last = Date.now();
         }
         assert.equal(idle.events.length, 0);
-        /* On a machine that stalls for most of a second the busy stream was idle too. */
-        assert.ok(busy.comments.length === busyBeats || gapMax > 800,
+        /* On a machine that stalls for half a second the busy stream was idle for twice as long: an event
+         * that came early is followed by one that came late. */
+        assert.ok(busy.comments.length === busyBeats || gapMax > 500,
             `a heartbeat though no gap was longer than ${gapMax} ms`);
     });

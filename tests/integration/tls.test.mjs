@@ -108,7 +108,7 @@ test('garbage instead of a handshake, and in place of a record', { hub: { tls: t
         assert.equal((await hub.get('/health')).status, 200);
     });
 
-test('a handshake that does not go on is ended', { hub: { tls: true, args: ['--header-seconds', '1'] } },
+test('a handshake that does not go on is ended', { waits: true, hub: { tls: true, args: ['--header-seconds', '1'] } },
     async ({ hub }) => {
         const silent = net.connect(hub.port, '127.0.0.1').resume();
         const half = net.connect(hub.port, '127.0.0.1').resume();
@@ -316,9 +316,17 @@ test('who shows a certificate of the authority may publish', { hub: null }, asyn
 test('bad options are told at start', { hub: null }, async ({ start }) => {
     certificate('alone');
     certificate('another');
+    writeFileSync(file('junk.pem'), 'junk\n');
+    execFileSync('openssl', ['pkey', '-in', file('alone.key'), '-aes128', '-passout', 'pass:secret',
+        '-out', file('locked.key')]);
     const cases = [
         [['--tls-certificate', '/nowhere.pem'], /nowhere\.pem.*No such file/],
-        [['--tls-certificate', file('alone.pem')], /cannot use the key/],
+        [['--tls-certificate', file('alone.pem')], /cannot use the key.*none in this file.*--tls-key/],
+        [['--tls-certificate', file('junk.pem'), '--tls-key', file('alone.key')],
+            /cannot use the certificate.*none in this file/],
+        [['--tls-certificate', file('alone.pem'), '--tls-key', file('junk.pem')],
+            /cannot use the key.*none in this file/],
+        [['--tls-certificate', file('alone.pem'), '--tls-key', file('locked.key')], /is encrypted/],
         [['--tls-certificate', file('alone.pem'), '--tls-key', file('another.key')], /mismatch/],
         [['--tls-key', file('alone.key')], /needs? tls_certificate/],
         [['--tls-self-signed', '--tls-client-ca', '/nowhere.pem'], /client CA/],

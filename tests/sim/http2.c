@@ -7,10 +7,11 @@
 #include "core/fanout.h"
 #include "hub/connection.h"
 #include "hub/http2.h"
+#include "tests/sim/patience.h"
 #include "tests/sim/world.h"
 
 enum {
-    FIELDS_MAX = 8,
+    FIELDS_MAX = 12,
     OUT_SIZE = 1 << 16,
     WINDOW_DEFAULT = 65535,
     WINDOW_TINY = 2000, /* a window that may well be shut when the hub drains */
@@ -29,6 +30,7 @@ struct carrier {
     size_t answer_len;       /* of what was read of it */
     char answer[16];         /* the beginning */
     struct sim_stamp stamp;  /* of the bytes at hand */
+    struct patience patience;
     char out[OUT_SIZE];
     size_t out_len;
     size_t out_sent;
@@ -73,6 +75,8 @@ static void carried_release(struct carried *carried)
                                                  carried->inbox.len - carried->head_len);
     }
     carrier_forget(carrier, carried);
+    free(carried->body);
+    carried->body = NULL;
 }
 
 /* The answer is over, or will not come. What has come may still be read. */
@@ -82,6 +86,7 @@ static void carried_over(struct carried *carried, bool in_order)
     carried->is_over = true;
     carried->is_in_order = in_order;
     carried->was_cut = carrier->connection->was_cut || carrier->window < WINDOW_TINY;
+    carried->quiet_ms = carrier->stamp.ms - min_u64(carrier->stamp.ms, carried->last_said_ms);
     carried_release(carried);
     carried->carrier = NULL;
 }
@@ -302,6 +307,7 @@ static void carrier_hear(struct carrier *carrier)
     char bytes[4096];
     for (unsigned i = 0; i < 8 && world_is_good(); i++) {
         size_t len = sim_read(carrier->connection, bytes, sizeof(bytes), &carrier->stamp);
+        patience_look(&carrier->patience, carrier->connection->to_client.len > 0, len > 0);
         if (len == 0) {
             return;
         }
@@ -385,7 +391,10 @@ static void carrier_step(struct carrier *carrier)
         (void)nghttp2_submit_ping(carrier->session, NGHTTP2_FLAG_NONE, NULL);
     }
     bool is_calm = world.phase != PHASE_RUN;
-    if (carrier->window == 0 ? is_calm || sim_below(20) == 0 : !is_calm && sim_below(600) == 0) {
+    /* Where all is calm, only so that everything comes before long. */
+    bool is_due =
+        sim_below(is_calm ? 300 : 600) == 0 && (!is_calm || carrier->window < WINDOW_TINY);
+    if (carrier->window == 0 ? is_calm || sim_below(20) == 0 : is_due) {
         carrier_settings(carrier, false); /* the windows of all its streams change */
     }
     carrier_say(carrier);
@@ -394,7 +403,8 @@ static void carrier_step(struct carrier *carrier)
                    nghttp2_session_want_write(carrier->session) == 0;
     if (world_is_good() && (is_over || sim_is_at_end(carrier->connection))) {
         world_trace("carrier %u: ended", number_of(carrier));
-        if (world.phase != PHASE_DRAIN && !world_may_close()) {
+        if (world.phase != PHASE_DRAIN && !world_may_close() &&
+            !patience_may_end(carrier->patience.longest_ms)) {
             fail(carrier, "the hub closed the connection");
         }
         carrier_end(carrier, false);
@@ -426,12 +436,17 @@ void carriers_end(void)
 
 /* ---- Requests ---- */
 
-/* "GET /path HTTP/1.1", "Host: localhost", and what follows. `text` is changed. */
+static bool is_field(const nghttp2_nv *nv, const char *name)
+{
+    return nv->namelen == strlen(name) && memcmp(nv->name, name, nv->namelen) == 0;
+}
+
+/* "POST /path HTTP/1.1", "Host: localhost", and what follows. `text` is changed. */
 static size_t request_fields(char *text, nghttp2_nv *fields)
 {
     size_t count = 0;
     char *path = strchr(text, ' ') + 1;
-    fields[count++] = field(":method", 7, "GET", 3);
+    fields[count++] = field(":method", 7, text, (size_t)(path - 1 - text));
     fields[count++] = field(":scheme", 7, "http", 4);
     fields[count++] = field(":path", 5, path, strcspn(path, " "));
     fields[count++] = field(":authority", 10, "localhost", 9);
@@ -442,27 +457,52 @@ static size_t request_fields(char *text, nghttp2_nv *fields)
             line[i] = (char)(line[i] >= 'A' && line[i] <= 'Z' ? line[i] + 32 : line[i]);
         }
         CHECK(count < FIELDS_MAX);
-        if (name_len != 4 || memcmp(line, "host", 4) != 0) {
-            fields[count++] = field(line, name_len, value, strcspn(value, "\r"));
-        }
+        fields[count] = field(line, name_len, value, strcspn(value, "\r"));
+        count += !is_field(&fields[count], "host");
     }
     return count;
 }
 
-bool carried_begin(struct carried *carried, const char *request)
+static ssize_t body_read(nghttp2_session *session, int32_t stream_id, uint8_t *bytes, size_t size,
+                         uint32_t *ret_flags, nghttp2_data_source *source, void *context)
 {
+    struct carried *carried = carried_of(context, stream_id);
+    (void)session;
+    (void)source;
+    if (carried == NULL) {
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    }
+    size_t left = carried->body_len - carried->body_sent;
+    size_t len = min_size(left, 1 + (size_t)sim_below(size));
+    memcpy(bytes, carried->body + carried->body_sent, len);
+    carried->body_sent += len;
+    *ret_flags |= len == left ? NGHTTP2_DATA_FLAG_EOF : NGHTTP2_DATA_FLAG_NONE;
+    return (ssize_t)len;
+}
+
+bool carried_begin(struct carried *carried, const char *request, size_t len)
+{
+    const nghttp2_data_provider provider = {.read_callback = body_read};
     nghttp2_nv fields[FIELDS_MAX];
-    char text[1024];
     struct carrier *carrier = carrier_find();
     if (carrier == NULL) {
         return false;
     }
-    CHECK(strlen(request) < sizeof(text));
-    snprintf(text, sizeof(text), "%s", request);
+    const char *body = (const char *)memmem(request, len, "\r\n\r\n", 4) + 4;
+    char *text = strndup(request, (size_t)(body - request));
+    CHECK(text != NULL);
+    *carried = (struct carried){.carrier = carrier, .last_said_ms = sim_net.now_ms};
+    carried->body_len = len - (size_t)(body - request);
+    if (carried->body_len > 0) {
+        carried->body = malloc(carried->body_len);
+        CHECK(carried->body != NULL);
+        memcpy(carried->body, body, carried->body_len);
+    }
     size_t count = request_fields(text, fields);
-    *carried = (struct carried){.carrier = carrier};
-    carried->stream_id = nghttp2_submit_request(carrier->session, NULL, fields, count, NULL, NULL);
+    carried->stream_id = nghttp2_submit_request(carrier->session, NULL, fields, count,
+                                                carried->body_len > 0 ? &provider : NULL, NULL);
     CHECK(carried->stream_id > 0);
+    free(text);
     carrier->carried[carrier->carried_count++] = carried;
     world_trace("carrier %u: stream %d", number_of(carrier), carried->stream_id);
     return true;
@@ -481,6 +521,18 @@ size_t carried_read(struct carried *carried, char *bytes, size_t size, struct si
         }
     }
     return len;
+}
+
+size_t carried_unread(const struct carried *carried)
+{
+    return carried->inbox.len - carried->head_len;
+}
+
+bool carried_is_stuck(const struct carried *carried)
+{
+    const struct carrier *carrier = carried->carrier;
+    return carrier != NULL && carried_unread(carried) > 0 && !carrier->connection->was_cut &&
+           nghttp2_session_get_stream_local_window_size(carrier->session, carried->stream_id) <= 0;
 }
 
 bool carried_is_at_end(const struct carried *carried)
@@ -533,27 +585,4 @@ enum subscribe_outcome __wrap_fanout_join(struct fanout *fanout, struct subscrib
         }
     }
     return __real_fanout_join(fanout, subscriber, names, from, now_ms);
-}
-
-/* ---- nghttp2 without memory ---- */
-
-int __real_nghttp2_submit_data(nghttp2_session *session, uint8_t flags, int32_t stream_id,
-                               const nghttp2_data_provider *provider);
-int __wrap_nghttp2_submit_data(nghttp2_session *session, uint8_t flags, int32_t stream_id,
-                               const nghttp2_data_provider *provider);
-
-/*
- * Fails as a whole or not at all: if the last of its allocations finds no memory, nghttp2 1.52 lets
- * go of an item that its stream still points to, and the session's end frees it once more.
- */
-int __wrap_nghttp2_submit_data(nghttp2_session *session, uint8_t flags, int32_t stream_id,
-                               const nghttp2_data_provider *provider)
-{
-    if (world.failure_rate > sim_below(UINT64_C(1) << 32)) {
-        return NGHTTP2_ERR_NOMEM;
-    }
-    world_fail_allocations(false);
-    int r = __real_nghttp2_submit_data(session, flags, stream_id, provider);
-    world_fail_allocations(true);
-    return r;
 }

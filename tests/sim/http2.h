@@ -1,5 +1,6 @@
 /*
- * Clients of HTTP/2 in clear text: connections that several streams share. A request is `carried`:
+ * Clients of HTTP/2 in clear text: connections that several streams share, of subscribers and of
+ * publishers. A request is `carried`:
  * it goes out as a stream of one of these connections, and its answer comes back as the bytes that
  * HTTP/1.0 would have had, each with the stamp of the bytes in which it came, so that whoever reads
  * them need not know.
@@ -29,14 +30,26 @@ struct carried {
     bool was_cut;          /* ... because there was no room for it */
     bool was_lost;         /* ... because the client let go of the connection */
     bool is_headed;
-    size_t head_len;      /* of the inbox, what is no DATA and has no part in the windows */
-    uint64_t joined_step; /* when the hub took it into the fan-out; 0: it has not */
-    uint64_t last_said_ms;
+    size_t head_len;       /* of the inbox, what is no DATA and has no part in the windows */
+    uint64_t joined_step;  /* when the hub took it into the fan-out; 0: it has not */
+    uint64_t last_said_ms; /* as the answer to it, or to whatever was there before it */
+    char *body;            /* of the request, as far as it is not out */
+    size_t body_len;
+    size_t body_sent;
+    uint64_t quiet_ms; /* is_over: how long the hub had said nothing before */
+    bool was_full; /* its window, or the one that it shares: the hub had to wait for news of it */
 };
 
-/* Asks; `request` is text of HTTP/1. False: there is no room for another connection. */
-bool carried_begin(struct carried *carried, const char *request);
+/*
+ * Asks; `request` is text of HTTP/1, with a body as long as it says. False: there is no room for
+ * another connection.
+ */
+bool carried_begin(struct carried *carried, const char *request, size_t len);
 size_t carried_read(struct carried *carried, char *bytes, size_t size, struct sim_stamp *ret_stamp);
+/* Bytes of the answer that count against its window, and were not read. */
+size_t carried_unread(const struct carried *carried);
+/* Whether the hub, whose connection is free, can send no more of it until some are read. */
+bool carried_is_stuck(const struct carried *carried);
 /* Whether all was read, and nothing more will come. */
 bool carried_is_at_end(const struct carried *carried);
 /* Lets go of it: by resetting the stream, or `hard`, by losing the whole connection. */

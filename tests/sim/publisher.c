@@ -1,10 +1,14 @@
-/* Clients that publish, look and delete: several requests at once on one connection. */
+/*
+ * Clients that publish, look and delete: several requests at once, one behind the other on a
+ * connection of HTTP/1.1, or each a stream of HTTP/2.
+ */
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "tests/sim/http.h"
+#include "tests/sim/http2.h"
 #include "tests/sim/model.h"
 #include "tests/sim/world.h"
 
@@ -34,6 +38,7 @@ struct keyed {
     char *text;
     size_t len;
     struct request request;
+    bool is_plain; /* HTTP/2 has words for all of it */
     bool in_flight;
     bool answered;
 };
@@ -42,6 +47,9 @@ struct publisher {
     struct sim_connection *connection;
     struct request requests[PIPELINE_MAX];
     unsigned request_count;
+    bool is_carried;                      /* HTTP/2: there is no connection of its own, and ... */
+    struct carried carried[PIPELINE_MAX]; /* ... a stream for each request ... */
+    unsigned carried_first;               /* ... from this one, in a ring */
     char *out;
     size_t out_len;
     size_t out_sent;
@@ -80,6 +88,9 @@ void publishers_end(void)
     for (unsigned i = 0; i < world.options.publishers; i++) {
         if (publishers[i].connection != NULL) {
             sim_abandon(publishers[i].connection, true);
+        }
+        for (unsigned j = 0; j < PIPELINE_MAX; j++) {
+            carried_drop(&publishers[i].carried[j], false);
         }
         free(publishers[i].out);
         free(publishers[i].body);
@@ -146,10 +157,10 @@ static unsigned choose_source(void)
 /* The body in one piece or in chunks, sometimes after asking. */
 static void put_body(struct publisher *publisher, const char *body, size_t len)
 {
-    if (sim_chance(10)) {
+    if (!publisher->is_carried && sim_chance(10)) {
         put_text(publisher, "Expect: 100-continue\r\n");
     }
-    if (sim_chance(75)) {
+    if (publisher->is_carried || sim_chance(75)) {
         put_text(publisher, "Content-Length: %zu\r\n\r\n", len);
         put(publisher, body, len);
         return;
@@ -394,7 +405,9 @@ static void make_bad(struct publisher *publisher, struct request *request)
         {"GET /sse/c0?history=x HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, false},
         {"GET /sse HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, false},
     };
-    size_t i = (size_t)sim_below(countof(cases));
+    /* Only HTTP/1 has words for the first ones. */
+    size_t first = publisher->is_carried ? 5 : 0;
+    size_t i = first + (size_t)sim_below(countof(cases) - first);
     request->kind = REQUEST_BAD;
     request->key = -1;
     request->status = cases[i].status;
@@ -402,10 +415,11 @@ static void make_bad(struct publisher *publisher, struct request *request)
     put_text(publisher, "%s", cases[i].text);
 }
 
-static int find_key(bool answered)
+static int find_key(bool answered, bool plain)
 {
     for (unsigned i = 0; i < key_count; i++) {
-        if (!keys[i].in_flight && keys[i].answered == answered && (answered || sim_chance(70))) {
+        if (!keys[i].in_flight && keys[i].answered == answered && (answered || sim_chance(70)) &&
+            (keys[i].is_plain || !plain)) {
             return (int)i;
         }
     }
@@ -431,7 +445,7 @@ static bool may_ask(void)
 static void make_request(struct publisher *publisher)
 {
     size_t before = publisher->out_len;
-    int key = find_key(world.phase == PHASE_RUN && sim_chance(10));
+    int key = find_key(world.phase == PHASE_RUN && sim_chance(10), publisher->is_carried);
     if (key >= 0 && probe < 0 && world.phase != PHASE_DRAIN) {
         repeat_key(publisher, key);
         return;
@@ -439,7 +453,7 @@ static void make_request(struct publisher *publisher)
     if (!may_ask()) {
         return;
     }
-    struct request request = {.key = -1, .closes = sim_chance(10)};
+    struct request request = {.key = -1, .closes = !publisher->is_carried && sim_chance(10)};
     bool keyed = key_count < KEYS_MAX && sim_chance(15) && probe < 0;
     uint64_t choice = probe >= 0 ? 0 : sim_below(100);
     request.key = keyed ? (int)key_count : -1;
@@ -472,6 +486,17 @@ static void make_request(struct publisher *publisher)
         entry->text = malloc(entry->len);
         CHECK(entry->text != NULL);
         memcpy(entry->text, publisher->out + before, entry->len);
+        entry->is_plain = !request.closes &&
+                          memmem(entry->text, entry->len, "\nExpect", 7) == NULL &&
+                          memmem(entry->text, entry->len, "\nTransfer", 9) == NULL;
+    }
+}
+
+/* It may be sent again. */
+static void request_lost(const struct request *request)
+{
+    if (request->key >= 0) {
+        keys[request->key].in_flight = false;
     }
 }
 
@@ -602,8 +627,15 @@ static void check_answer(struct publisher *publisher, const struct request *requ
 
 static void answer_next(struct publisher *publisher)
 {
-    answer_begin(&publisher->answer, false, false);
+    answer_begin(&publisher->answer, false, publisher->is_carried);
     publisher->body_len = 0;
+}
+
+static void request_over(struct publisher *publisher)
+{
+    publisher->request_count--;
+    memmove(publisher->requests, publisher->requests + 1,
+            publisher->request_count * sizeof(publisher->requests[0]));
 }
 
 static void answer_done(struct publisher *publisher)
@@ -615,9 +647,7 @@ static void answer_done(struct publisher *publisher)
         /* A batch that is larger than a queue is refused for ever. */
         keys[request.key].answered |= publisher->answer.status == 200 || world.phase != PHASE_RUN;
     }
-    publisher->request_count--;
-    memmove(publisher->requests, publisher->requests + 1,
-            publisher->request_count * sizeof(publisher->requests[0]));
+    request_over(publisher);
     if (publisher->answer.closes) {
         publisher->finishing = publisher->closing = true;
     }
@@ -642,8 +672,92 @@ static void publisher_byte(struct publisher *publisher, char c)
     if (news == ANSWER_BODY_BYTE && publisher->body_len + 1 < BODY_MAX) {
         publisher->body[publisher->body_len++] = c;
     }
-    if (publisher->answer.state == ANSWER_DONE) {
+    if (publisher->answer.state == ANSWER_DONE && !publisher->is_carried) {
         answer_done(publisher);
+    }
+}
+
+/* ---- Over HTTP/2 ---- */
+
+static struct carried *carried_at(struct publisher *publisher, unsigned index)
+{
+    return &publisher->carried[(publisher->carried_first + index) % PIPELINE_MAX];
+}
+
+static void carried_ask(struct publisher *publisher)
+{
+    unsigned count = publisher->request_count;
+    publisher->out_len = 0;
+    make_request(publisher);
+    if (publisher->request_count > count &&
+        !carried_begin(carried_at(publisher, count), publisher->out, publisher->out_len)) {
+        publisher->request_count--;
+        request_lost(&publisher->requests[count]);
+    }
+}
+
+/* The stream of the first request has ended, and all of it was read. */
+static void carried_answered(struct publisher *publisher)
+{
+    struct carried carried = *carried_at(publisher, 0);
+    enum answer_state state = publisher->answer.state;
+    *carried_at(publisher, 0) = (struct carried){0};
+    publisher->carried_first = (publisher->carried_first + 1) % PIPELINE_MAX;
+    if (carried.is_in_order && (state == ANSWER_DONE || state == ANSWER_UNTIL_CLOSE)) {
+        answer_done(publisher);
+        return;
+    }
+    if (!carried.was_lost && !world_may_close() && !world.options.timeouts &&
+        world.phase != PHASE_DRAIN) {
+        fail(publisher, "stream %d ended without an answer", carried.stream_id);
+    }
+    request_lost(&publisher->requests[0]);
+    request_over(publisher);
+    answer_next(publisher);
+}
+
+/* Answers may come in any order, and are read in that of the requests. */
+static void carried_hear(struct publisher *publisher)
+{
+    char bytes[4096];
+    while (publisher->request_count > 0 && world_is_good()) {
+        struct carried *carried = carried_at(publisher, 0);
+        size_t len = carried_read(carried, bytes, sizeof(bytes), NULL);
+        for (size_t i = 0; i < len && world_is_good(); i++) {
+            publisher_byte(publisher, bytes[i]);
+        }
+        if (len == 0) {
+            if (!carried_is_at_end(carried)) {
+                return;
+            }
+            carried_answered(publisher);
+        }
+    }
+}
+
+static void carried_forget(struct publisher *publisher)
+{
+    for (unsigned i = 0; i < publisher->request_count; i++) {
+        request_lost(&publisher->requests[i]);
+        carried_drop(carried_at(publisher, i), sim_chance(20));
+    }
+    publisher->request_count = 0;
+    publisher->is_carried = false;
+}
+
+static void carried_step(struct publisher *publisher)
+{
+    unsigned at_once = probe >= 0 ? 1 : PIPELINE_MAX;
+    if (world.options.resets && world.phase == PHASE_RUN && sim_below(150) == 0) {
+        carried_forget(publisher);
+        return;
+    }
+    if (world.phase != PHASE_DRAIN && publisher->request_count < at_once && sim_chance(30)) {
+        carried_ask(publisher);
+    }
+    carried_hear(publisher);
+    if (publisher->request_count == 0 && sim_below(20) == 0) {
+        publisher->is_carried = false;
     }
 }
 
@@ -652,23 +766,25 @@ static void publisher_byte(struct publisher *publisher, char c)
 static void publisher_forget(struct publisher *publisher, bool hard)
 {
     for (unsigned i = 0; i < publisher->request_count; i++) {
-        if (publisher->requests[i].key >= 0) {
-            keys[publisher->requests[i].key].in_flight = false;
-        }
+        request_lost(&publisher->requests[i]);
     }
     sim_abandon(publisher->connection, hard);
     publisher->connection = NULL;
     publisher->request_count = 0;
-    publisher->out_len = publisher->out_sent = 0;
 }
 
 static void publisher_begin(struct publisher *publisher)
 {
     static const size_t capacities[] = {50, 300, 4000, 100000};
-    publisher->connection = sim_connect((unsigned)sim_below(world.options.shards),
-                                        capacities[sim_below(countof(capacities))]);
+    publisher->is_carried = sim_chance(world.options.carried_percent) && sim_chance(70);
+    publisher->out_len = publisher->out_sent = 0;
     publisher->finishing = publisher->finished = publisher->closing = false;
     answer_next(publisher);
+    if (publisher->is_carried) {
+        return;
+    }
+    publisher->connection = sim_connect((unsigned)sim_below(world.options.shards),
+                                        capacities[sim_below(countof(capacities))]);
 }
 
 static void publisher_ended(struct publisher *publisher)
@@ -701,17 +817,16 @@ static void publisher_read(struct publisher *publisher)
 
 static bool has_work(void)
 {
-    for (unsigned i = 0; i < key_count; i++) {
-        if (!keys[i].answered && !keys[i].in_flight) {
-            return true;
-        }
-    }
-    return may_ask();
+    return may_ask() || find_key(false, false) >= 0;
 }
 
 void publisher_step(unsigned index)
 {
     struct publisher *publisher = &publishers[index];
+    if (publisher->is_carried) {
+        carried_step(publisher);
+        return;
+    }
     if (publisher->connection == NULL) {
         if (has_work() && world.phase != PHASE_DRAIN) {
             publisher_begin(publisher);

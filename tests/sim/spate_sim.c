@@ -24,10 +24,13 @@
 #include "tests/sim/world.h"
 
 enum {
-    /* Rounds in which everybody has a turn, until it is a failure that something is missing. */
+    /* Rounds in which everybody has a turn and no stream comes further, until it is a failure that
+     * something is missing; and all in all. Streams that share windows of a few bytes take long. */
     SETTLE_ROUNDS_MAX = 30000,
+    SETTLE_ROUNDS_ALL = 1000000,
     DRAIN_SECONDS = 2,
     HEARTBEAT_SECONDS = 3,
+    USER_TIMEOUT_SECONDS = 9,
     VERIFY_EVERY = 4,
     STEADY_ROUNDS = 200, /* in which everybody connects, before something is measured */
 };
@@ -170,6 +173,8 @@ static void choose_faults(struct world_options *options)
     options->early_drain = sim_chance(25);
     options->stalls = sim_chance(40);
     options->fickle = options->resets && sim_chance(40);
+    /* A hub that stands still may take others for slow. */
+    options->timeouts = !options->stalls && sim_chance(50);
     static const unsigned shares[] = {0, 50, 100, 100};
     options->carried_percent = shares[sim_below(countof(shares))];
 }
@@ -252,6 +257,9 @@ static void choose_config(struct config *config)
     config->log_level = LOG_LEVEL_ERROR;
     config->heartbeat_seconds = HEARTBEAT_SECONDS;
     config->drain_seconds = DRAIN_SECONDS;
+    if (options->timeouts) {
+        config->user_timeout_seconds = USER_TIMEOUT_SECONDS;
+    }
     config->header_seconds = config->body_seconds = config->keepalive_seconds = 3600;
     config->history_seconds = 100000;
     config->history_count = MESSAGES_MAX;
@@ -296,7 +304,7 @@ static void describe_options(void)
     const struct world_options *o = &world.options;
     world_trace(
         "world: %u shards, %u publishers, %u streams, %u channels, %u messages%s%s%s%s%s%s%s"
-        "%s%s%s%s%s%s",
+        "%s%s%s%s%s%s%s",
         o->shards, o->publishers, o->subscribers, o->publics, o->messages,
         o->resets ? ", resets" : "", o->memory ? ", failing allocations" : "",
         o->accepts ? ", failing accepts" : "", o->leaps ? ", leaping clocks" : "",
@@ -304,7 +312,7 @@ static void describe_options(void)
         o->impatient ? ", short deadlines" : "", o->few_channels ? ", few channels" : "",
         o->short_history ? ", short histories" : "", o->small_budgets ? ", small budgets" : "",
         o->small_queues ? ", small queues" : "", o->slow_readers ? ", slow readers" : "",
-        o->early_drain ? ", early drain" : "");
+        o->timeouts ? ", clients that are gone" : "", o->early_drain ? ", early drain" : "");
     world_trace("world: %u %% of the streams over HTTP/2", o->carried_percent);
 }
 
@@ -382,6 +390,7 @@ static void shard_step(unsigned index)
     world.failure_rate = 0;
     world_fail_allocations(false);
     model_look();
+    verify_sends(index);
     verify_sleepers(index);
     if (sim_below(VERIFY_EVERY) == 0 && world_is_good()) {
         verify_hub();
@@ -478,11 +487,16 @@ static void settle(void)
     world.phase = PHASE_SETTLE;
     sim_net.faults = sim_net.accept_faults = false;
     world_trace("world: settles");
-    for (unsigned i = 0; world_is_good() && i < SETTLE_ROUNDS_MAX; i++) {
+    unsigned still = 0;
+    for (unsigned i = 0; world_is_good() && still < SETTLE_ROUNDS_MAX && i < SETTLE_ROUNDS_ALL;
+         i++) {
+        uint64_t moves = world.moves;
         if (everything_has_come()) {
             return;
         }
         world_round();
+        still = world.moves == moves ? still + 1 : 0;
+        sim_net.now_ms += subscribers_are_gone() ? 50 : 0;
     }
     publishers_describe();
     subscribers_describe();

@@ -3,76 +3,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "tests/sim/http.h"
-#include "tests/sim/http2.h"
 #include "tests/sim/model.h"
+#include "tests/sim/stream.h"
 #include "tests/sim/world.h"
 
-/* Where a stream asks to begin. */
-enum ask {
-    ASK_NOW,
-    ASK_AFTER,
-    ASK_EARLIEST,
-    ASK_LAST,
-    ASK_SINCE,
-    ASK_MALFORMED,
-    ASK_EPOCH,
-    ASK_FUTURE
-};
-
 static const char *const gap_reasons[] = {"expired", "malformed", "epoch", "future"};
-
-struct stream {
-    struct sim_connection *connection; /* HTTP/1: its own; NULL while there is none */
-    struct carried carried;            /* HTTP/2: */
-    bool is_carried;                   /* ... this is used */
-    char request[512];
-    size_t request_len;
-    size_t request_sent;
-    struct answer answer;
-    uint64_t set; /* of sources: its channels, its name, and the broadcast */
-    int client;   /* its name, or -1 */
-    bool is_old;  /* HTTP/1.0 */
-    enum ask ask;
-    uint64_t ask_value;
-    uint64_t last_seen; /* of the last id it got, over all connections; 0: none */
-    uint64_t stalled_until;
-    bool leaving; /* it has finished sending, and waits for the hub to close */
-    /* This connection. */
-    bool joined;
-    uint64_t joined_step;
-    uint64_t cursor;         /* everything of the set after this must come, or be told */
-    bool cursor_unknown;     /* the first event says where it begins */
-    bool same_step_optional; /* what was published in the very step of joining may come or not */
-    uint64_t told;           /* up to here the client knows that there may be holes */
-    uint64_t told_least;     /* the same, if the hub knew no more than when it first spoke of it */
-    uint64_t not_before;     /* the gap event said that the next one would be this */
-    char gap[16];            /* the head announced a gap that has not come */
-    unsigned words;          /* lines of the hub's own so far */
-    struct sim_stamp stamp;  /* of the byte at hand */
-    struct sim_stamp block_stamp; /* of the first byte of the block at hand */
-    uint64_t said_ms;             /* of the last byte before the block at hand */
-    char *line;
-    size_t line_len;
-    /* The block at hand. */
-    char *data;
-    size_t data_len;
-    unsigned data_lines;
-    char id[EVENT_ID_LEN + 1];
-    char type[16];
-    int64_t retry_ms;
-};
 
 static struct stream streams[SUBSCRIBERS_MAX];
 static size_t line_max;
 
-static unsigned number_of(const struct stream *stream)
-{
-    return (unsigned)(stream - streams);
-}
-
 #define fail(stream, format, ...)                                                                  \
-    world_fail("stream %u: " format, number_of(stream) __VA_OPT__(, ) __VA_ARGS__)
+    world_fail("stream %u: " format, (stream)->number __VA_OPT__(, ) __VA_ARGS__)
 
 /* ---- What carries it ---- */
 
@@ -104,6 +45,26 @@ static size_t stream_take(struct stream *stream, char *bytes, size_t size)
                               : sim_read(stream->connection, bytes, size, &stream->stamp);
 }
 
+static void stream_look(struct stream *stream, bool has_read)
+{
+    size_t waiting =
+        stream->is_carried ? carried_unread(&stream->carried) : stream->connection->to_client.len;
+    patience_look(&stream->patience, waiting > 0, has_read);
+}
+
+/* The client reads nothing, and the hub has not given it up yet. */
+static bool stream_is_gone(struct stream *stream)
+{
+    const struct sim_connection *connection = stream->connection;
+    if (stream->is_carried) {
+        return patience_stays_gone(&stream->patience, carried_is_stuck(&stream->carried),
+                                   stream->carried.is_over);
+    }
+    return patience_stays_gone(&stream->patience,
+                               connection->wants_room && connection->to_client.len > 0,
+                               connection->hub_done || connection->reset);
+}
+
 /* Not later than when the hub decided about the block at hand. */
 static uint64_t stream_spoke_since(const struct stream *stream)
 {
@@ -116,6 +77,7 @@ void subscribers_begin(void)
     memset(streams, 0, sizeof(streams));
     for (unsigned i = 0; i < world.options.subscribers; i++) {
         struct stream *stream = &streams[i];
+        stream->number = i;
         stream->line = malloc(line_max);
         stream->data = malloc(line_max);
         CHECK(stream->line != NULL && stream->data != NULL);
@@ -148,112 +110,13 @@ void subscribers_end(void)
     carriers_end();
 }
 
-/* ---- Asking ---- */
-
-static void choose_ask(struct stream *stream)
-{
-    static const enum ask asks[] = {ASK_NOW,   ASK_EARLIEST,  ASK_EARLIEST, ASK_LAST,
-                                    ASK_SINCE, ASK_MALFORMED, ASK_EPOCH,    ASK_FUTURE};
-    stream->ask =
-        stream->last_seen > 0 && sim_chance(90) ? ASK_AFTER : asks[sim_below(countof(asks))];
-    stream->ask_value = 0;
-    switch (stream->ask) {
-    case ASK_AFTER:
-        stream->ask_value = stream->last_seen;
-        break;
-    case ASK_LAST:
-        stream->ask_value = sim_below(sim_chance(50) ? 6 : 60);
-        break;
-    case ASK_SINCE:
-        stream->ask_value = world_wall_ms() - sim_below(20000);
-        break;
-    case ASK_FUTURE:
-        stream->ask_value = model.sequence + 5000 + sim_below(1000000);
-        break;
-    case ASK_NOW:
-    case ASK_EARLIEST:
-    case ASK_MALFORMED:
-    case ASK_EPOCH:
-        break;
-    }
-}
-
-static void write_id(const struct stream *stream, char text[64])
-{
-    switch (stream->ask) {
-    case ASK_AFTER:
-    case ASK_FUTURE:
-        model_id(text, stream->ask_value);
-        break;
-    case ASK_EARLIEST:
-        snprintf(text, 64, "earliest");
-        break;
-    case ASK_MALFORMED:
-        snprintf(text, 64, "no-such-id");
-        break;
-    case ASK_EPOCH:
-        event_id_write(text, world.hub.epoch ^ 1, 1 + sim_below(100));
-        text[EVENT_ID_LEN] = '\0';
-        break;
-    case ASK_NOW:
-    case ASK_LAST:
-    case ASK_SINCE:
-        snprintf(text, 64, "%s", sim_chance(50) && stream->ask == ASK_NOW ? "latest" : "");
-        break;
-    }
-}
-
-static void write_request(struct stream *stream)
-{
-    char target[256] = "";
-    char id[64];
-    unsigned channels = (unsigned)(stream->set & ((1ULL << PUBLIC_MAX) - 1));
-    write_id(stream, id);
-    char *end = target + sizeof(target);
-    char *at = target;
-    if (channels == 0) {
-        at += snprintf(at, (size_t)(end - at), "/stream/k%d?", stream->client);
-    } else if ((channels & (channels - 1)) == 0 && sim_chance(50)) {
-        at += snprintf(at, (size_t)(end - at), "/sse/c%d?", __builtin_ctz(channels));
-    } else {
-        at += snprintf(at, (size_t)(end - at), "/sse?");
-        for (unsigned i = 0; i < PUBLIC_MAX; i++) {
-            if ((channels >> i & 1) != 0) {
-                at += snprintf(at, (size_t)(end - at), "%s=c%u&",
-                               sim_chance(80) ? "channel" : "canal", i);
-            }
-        }
-    }
-    if (channels != 0 && stream->client >= 0) {
-        at += snprintf(at, (size_t)(end - at), "client=k%d&", stream->client);
-    }
-    if (stream->ask == ASK_LAST) {
-        at += snprintf(at, (size_t)(end - at), "history=%u&", (unsigned)stream->ask_value);
-    } else if (stream->ask == ASK_SINCE) {
-        at +=
-            snprintf(at, (size_t)(end - at), "since=%llu&", (unsigned long long)stream->ask_value);
-    }
-    bool in_query = id[0] != '\0' && sim_chance(30);
-    if (in_query) {
-        snprintf(at, (size_t)(end - at), "last_event_id=%s", id);
-    }
-    stream->request_len = (size_t)snprintf(
-        stream->request, sizeof(stream->request),
-        "GET %s HTTP/1.%d\r\nHost: localhost\r\n%s%s%s%s\r\n", target, stream->is_old ? 0 : 1,
-        sim_chance(70) ? "Accept: text/event-stream\r\n" : "",
-        id[0] != '\0' && !in_query ? "Last-Event-ID: " : "", id[0] != '\0' && !in_query ? id : "",
-        id[0] != '\0' && !in_query ? "\r\n" : "");
-    world_trace("stream %u: GET %s id %s", number_of(stream), target, id);
-}
-
 /* False: there is no room for a connection. */
 static bool stream_connect(struct stream *stream)
 {
     static const size_t capacities[] = {100, 300, 1000, 4000, 20000, 300000};
     if (sim_chance(world.options.carried_percent)) {
-        choose_ask(stream);
-        write_request(stream);
-        stream->is_carried = carried_begin(&stream->carried, stream->request);
+        stream_ask(stream);
+        stream->is_carried = carried_begin(&stream->carried, stream->request, stream->request_len);
         stream->request_sent = stream->request_len;
         return stream->is_carried;
     }
@@ -264,10 +127,8 @@ static bool stream_connect(struct stream *stream)
     if (stream->connection == NULL) {
         return false;
     }
-    choose_ask(stream);
-    write_request(stream);
-    world_trace("stream %u: connects to shard %u, %zu bytes fit", number_of(stream), loop,
-                capacity);
+    stream_ask(stream);
+    world_trace("stream %u: connects to shard %u, %zu bytes fit", stream->number, loop, capacity);
     stream->request_sent = 0;
     return true;
 }
@@ -285,6 +146,7 @@ static void stream_begin(struct stream *stream)
     stream->words = stream->data_lines = 0;
     stream->retry_ms = -1;
     stream->said_ms = 0;
+    stream->patience = (struct patience){0};
 }
 
 /* ---- Where it begins ---- */
@@ -370,7 +232,7 @@ static void stream_join(struct stream *stream)
         fail(stream, "the head says gap '%s' where '%s' is true (everything up to event %llu gone)",
              stream->gap, expected, (unsigned long long)evicted);
     }
-    world_trace("stream %u: joined, gap '%s'", number_of(stream), stream->gap);
+    world_trace("stream %u: joined, gap '%s'", stream->number, stream->gap);
 }
 
 static void stream_head(struct stream *stream)
@@ -423,6 +285,7 @@ static void stream_move(struct stream *stream, uint64_t sequence)
 {
     stream->cursor = sequence;
     stream->cursor_unknown = false;
+    world.moves++;
 }
 
 /* The data as a reader puts it together: every kind of line end is one. */
@@ -455,7 +318,7 @@ static void stream_event(struct stream *stream)
         return;
     }
     const struct message *message = &model.messages[event->message];
-    world_trace("stream %u: event %llu, message %u of %s", number_of(stream),
+    world_trace("stream %u: event %llu, message %u of %s", stream->number,
                 (unsigned long long)sequence, event->message, source_text(event->source));
     if (!data_is(stream, message->data) || strcmp(stream->type, message->type) != 0 ||
         stream->retry_ms != message->retry_ms) {
@@ -555,7 +418,7 @@ static void stream_gap(struct stream *stream)
         json_decref(document);
         return;
     }
-    world_trace("stream %u: %s id %s", number_of(stream), stream->data, stream->id);
+    world_trace("stream %u: %s id %s", stream->number, stream->data, stream->id);
     uint64_t available = json_is_string(first) ? model_parse_id(json_string_value(first)) : 0;
     if ((available == 0) != json_is_null(first)) {
         fail(stream, "a gap event that says %s", stream->data);
@@ -592,7 +455,7 @@ static void stream_comment(struct stream *stream, const char *line)
         fail(stream, "a comment: %.40s", line);
     } else if (stream->words > 0) {
         uint64_t least_ms = (uint64_t)world.hub.config->heartbeat_seconds * 1000;
-        world_trace("stream %u: heartbeat", number_of(stream));
+        world_trace("stream %u: heartbeat", stream->number);
         /* What is carried may have waited for others before it was sent. */
         if (!stream->is_carried && stream->stamp.ms - stream->said_ms < least_ms) {
             fail(stream, "a heartbeat %llu ms after the last word",
@@ -706,7 +569,7 @@ static void stream_byte(struct stream *stream, char c)
     }
 }
 
-/* The hub has closed. */
+/* The hub has ended the stream, and maybe closed the connection. */
 static void stream_ended(struct stream *stream)
 {
     bool is_carried = stream->is_carried;
@@ -715,7 +578,9 @@ static void stream_ended(struct stream *stream)
     bool in_order = stream->answer.state == ANSWER_DONE || (told && stream_is_between(stream));
     bool refused = stream->answer.status != 0 && !stream->joined;
     bool was_cut = is_carried ? stream->carried.was_cut : stream->connection->was_cut;
-    world_trace("stream %u: ended%s", number_of(stream), in_order ? " in order" : "");
+    bool was_slow = patience_may_end(stream->patience.longest_ms) ||
+                    (is_carried && patience_may_end(stream->carried.quiet_ms));
+    world_trace("stream %u: ended%s", stream->number, in_order ? " in order" : "");
     if (is_carried && stream->carried.was_lost) {
         /* Another one has lost the connection that they shared. */
     } else if (world.phase == PHASE_DRAIN) {
@@ -723,7 +588,7 @@ static void stream_ended(struct stream *stream)
             !world.stopping) {
             fail(stream, "the stream was cut off by the drain");
         }
-    } else if (!stream->leaving && !world_may_close() && !refused) {
+    } else if (!stream->leaving && !world_may_close() && !refused && !was_slow) {
         fail(stream, "the hub closed the connection");
     }
     stream_drop(stream, false);
@@ -740,6 +605,7 @@ static void stream_read(struct stream *stream)
         if (len == 0) {
             return;
         }
+        stream_look(stream, true);
     }
 }
 
@@ -748,18 +614,22 @@ static bool stream_misbehaves(struct stream *stream)
 {
     if (world.options.slow_readers && sim_below(100) == 0) {
         stream->stalled_until = sim_net.step + sim_below(20ULL * world.options.subscribers + 3000);
-        world_trace("stream %u: reads nothing for a while", number_of(stream));
+        world_trace("stream %u: reads nothing for a while", stream->number);
+    }
+    if (world.options.timeouts && stream->joined && sim_below(300) == 0) {
+        stream->patience.gone = true;
+        world_trace("stream %u: reads nothing any more", stream->number);
     }
     if (!world.options.resets || sim_below(world.options.fickle ? 40 : 250) != 0) {
         return false;
     }
     if (stream->joined && !stream->is_carried && sim_chance(30)) {
-        world_trace("stream %u: finishes sending", number_of(stream));
+        world_trace("stream %u: finishes sending", stream->number);
         sim_finish(stream->connection);
         stream->leaving = true;
         return false;
     }
-    world_trace("stream %u: drops the connection", number_of(stream));
+    world_trace("stream %u: drops the connection", stream->number);
     stream_drop(stream, sim_chance(stream->is_carried ? 20 : 70));
     return true;
 }
@@ -774,7 +644,8 @@ void subscriber_step(unsigned index)
         }
         return;
     }
-    if (!calm && stream->stalled_until > sim_net.step) {
+    stream_look(stream, false);
+    if ((!calm && stream->stalled_until > sim_net.step) || stream_is_gone(stream)) {
         return;
     }
     if (!calm && stream_misbehaves(stream)) {
@@ -788,7 +659,8 @@ void subscriber_step(unsigned index)
     stream_read(stream);
     if (stream->answer.state == ANSWER_DONE && !stream->joined && world_is_good()) {
         stream_drop(stream, false); /* refused: another time */
-    } else if (world_is_good() && stream_is_at_end(stream)) {
+    } else if (world_is_good() &&
+               (stream->answer.state == ANSWER_DONE || stream_is_at_end(stream))) {
         stream_ended(stream);
     }
 }
@@ -816,7 +688,16 @@ static bool stream_is_done(const struct stream *stream)
         return true; /* there may be no room for it */
     }
     return stream_is_there(stream) && stream->joined && !stream->leaving &&
-           stream->gap[0] == '\0' && stream_lacks(stream) == 0;
+           !stream->patience.gone && stream->gap[0] == '\0' && stream_lacks(stream) == 0;
+}
+
+bool subscribers_are_gone(void)
+{
+    bool gone = false;
+    for (unsigned i = 0; i < world.options.subscribers; i++) {
+        gone |= stream_is_there(&streams[i]) && streams[i].patience.gone;
+    }
+    return gone;
 }
 
 bool subscribers_are_done(void)

@@ -211,6 +211,11 @@ static uint64_t verify_feed(unsigned source, const struct shard *shard, const st
         world_fail("shard %u: nobody needs the feed of %s, and nobody knows", feed->shard,
                    source_text(source));
     }
+    if (list_is_linked(&feed->idle) &&
+        shard->fanout.sweeps - feed->idle_since >= SHARD_FEED_IDLE_SWEEPS) {
+        world_fail("shard %u: the feed of %s is never given back", feed->shard,
+                   source_text(source));
+    }
     if (feed->window.count > 0 && feed->passed >= feed->head && feed->behind_count == 0 &&
         !list_is_linked(&feed->dirty)) {
         world_fail("shard %u: the window of %s is kept for nobody", feed->shard,
@@ -249,6 +254,10 @@ void verify_hub(void)
     uint64_t subscribers = 0;
     uint64_t connections = 0;
     uint64_t history_bytes = 0;
+    if (hub_uptime_seconds(hub) > sim_net.now_ms / 1000) {
+        world_fail("the hub says that it is %llu s old",
+                   (unsigned long long)hub_uptime_seconds(hub));
+    }
     for (unsigned i = 0; i < hub->shard_count && world_is_good(); i++) {
         subscribers += verify_connections(hub->shards[i]);
         connections += hub->shards[i]->stats.connections;
@@ -270,6 +279,21 @@ void verify_hub(void)
                    (unsigned long long)history_bytes,
                    (unsigned long long)hub->sequencer.history_bytes,
                    (unsigned long long)hub->sequencer.options.history_total_bytes_max);
+    }
+}
+
+void verify_sends(unsigned index)
+{
+    static uint64_t taken[SHARDS_MAX];
+    const struct fanout *fanout = &world.hub.shards[index]->fanout;
+    /* Since the shard last stood here, it has taken events, run, and made no more turn than that.
+     */
+    bool has_news = fanout->stats.taken != taken[index];
+    taken[index] = fanout->stats.taken;
+    if (fanout->sends_max < fanout->sends_first || fanout->sends_max > fanout->sends_most ||
+        (has_news && fanout->stats.taken > 0 && fanout->sends_max != fanout->sends_first)) {
+        world_fail("shard %u makes %u sends in a turn, of %u to %u", index, fanout->sends_max,
+                   fanout->sends_first, fanout->sends_most);
     }
 }
 

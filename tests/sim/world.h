@@ -7,6 +7,8 @@
  *   publisher.c   clients that publish, ask and delete
  *   http2.c       connections of HTTP/2 that carry several streams
  *   subscriber.c  clients with a stream: they know what they must see, and what must be told
+ *   asking.c      ... and where in the order they ask to begin
+ *   patience.c    how long a client may leave unread what it was sent
  *   verify.c      looks into the hub itself: what must hold between any two turns
  *   measure.c     counts what the core does for an event
  *
@@ -56,6 +58,7 @@ struct world_options {
     bool big_pipes;
     bool stalls;              /* of a shard, while time goes on */
     bool fickle;              /* clients that vanish all the time */
+    bool timeouts;            /* user_timeout_seconds, and clients that read nothing any more */
     bool early_drain;         /* the hub is told to stop in the midst of it */
     unsigned carried_percent; /* of the streams, over HTTP/2 */
     bool steady;              /* nothing goes wrong, and everybody has a turn in every round */
@@ -71,6 +74,7 @@ struct world {
     enum world_phase phase;
     bool verbose;
     bool stopping;
+    uint64_t moves;         /* how often a stream has come further */
     unsigned stalled_shard; /* it does not run before that step */
     uint64_t stalled_until;
     uint64_t stall_ms;     /* time that is about to pass */
@@ -108,6 +112,8 @@ struct channel *source_channel(unsigned source); /* NULL while the hub has none 
 
 /* What must hold while every shard is between two turns. */
 void verify_hub(void);
+/* How many sends the shard, which has just run, will make in a turn. */
+void verify_sends(unsigned index);
 /* A shard that sleeps must have nothing to do, and the one that just ran must have passed wakes on.
  */
 void verify_sleepers(unsigned ran);
@@ -138,6 +144,8 @@ void publisher_probe_end(void);
 void subscribers_begin(void);
 void subscriber_step(unsigned index);
 bool subscribers_are_done(void);
+/* Whether one of them reads nothing, and is there until the hub has cut it off. */
+bool subscribers_are_gone(void);
 void subscribers_describe(void);
 /* After `since_ms` no stream may be without a word for long. */
 void subscribers_check_heartbeats(uint64_t since_ms);

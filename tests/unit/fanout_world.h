@@ -739,7 +739,7 @@ static void step_housekeeping(struct world *world)
     world->now_ms += random_below(&world->random, 100);
     struct shard *shard = some_shard(world);
     shard->fanout.wall_ms = world->now_ms;
-    fanout_sweep(&shard->fanout, world->now_ms - 50);
+    fanout_sweep(&shard->fanout, 2);
     sequencer_sweep(&world->sequencer, world->now_ms, &world->sweep_after, 3);
     if (one_in(&world->random, 20)) {
         sequencer_forget(&world->sequencer,

@@ -369,9 +369,9 @@ static void test_decode_field(void **state)
         {"\"a b\"", "a b"}, {"\"a\\\"\\\\b\"", "a\"\\b"},
         {"a\"b\"c", "abc"}, {"%2541", "%41"},
         {"\"%22\"", "\""},  {"a\\b", "a\\b"},
-        {"", ""},
+        {"", ""},           {"\xc3\xa9%C3%A9", "\xc3\xa9\xc3\xa9"},
     };
-    static const char *const bad[] = {"\"", "\"a", "\"a\\", "%", "%4", "%4g", "\xc3\xa9", "\x7f"};
+    static const char *const bad[] = {"\"", "\"a", "\"a\\", "%", "%4", "%4g"};
     char room[32];
     size_t len;
     for (size_t i = 0; i < countof(good); i++) {

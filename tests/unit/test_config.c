@@ -304,9 +304,10 @@ static void test_flags(void **state)
     assert_bad(fixture, ARGUMENTS("--drain-second", "4"), NULL,
                "--drain-second: unknown option; did you mean --drain-seconds?\n"
                "4: unexpected argument; options begin with --\n");
-    assert_bad(fixture, ARGUMENTS("--zzzzzz"), NULL, "--zzzzzz: unknown option\n");
-    assert_bad(fixture, ARGUMENTS("-x"), NULL, "-x: unknown option\n");
-    assert_bad(fixture, ARGUMENTS("--"), NULL, "--: unknown option\n");
+    assert_bad(fixture, ARGUMENTS("--zzzzzz"), NULL,
+               "--zzzzzz: unknown option; see spate --help\n");
+    assert_bad(fixture, ARGUMENTS("-x"), NULL, "-x: unknown option; see spate --help\n");
+    assert_bad(fixture, ARGUMENTS("--"), NULL, "--: unknown option; see spate --help\n");
     assert_bad(fixture, ARGUMENTS(""), NULL, ": unexpected argument; options begin with --\n");
     assert_bad(fixture, ARGUMENTS("serve"), NULL,
                "serve: unexpected argument; options begin with --\n");

@@ -521,7 +521,7 @@ static void sweep_at(struct world *world, uint64_t now_ms)
 {
     world->now_ms = now_ms;
     world->shards->fanout.wall_ms = now_ms;
-    fanout_sweep(&world->shards->fanout, 0);
+    fanout_sweep(&world->shards->fanout, 3);
 }
 
 /* The age of what a stalled one has not taken counts, and traffic that follows does not reset it.

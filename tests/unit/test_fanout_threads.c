@@ -243,7 +243,7 @@ static void *shard_main(void *argument)
         }
         fanout_take(&shard->fanout);
         fanout_run(&shard->fanout);
-        fanout_sweep(&shard->fanout, UINT64_MAX);
+        fanout_sweep(&shard->fanout, 0);
         struct peer *peer = &shard->peers[random_below(&shard->random, PEERS)];
         if (subscriber_is_joined(&peer->subscriber) && one_in(&shard->random, 20)) {
             peer_leave(shard, peer);

@@ -131,7 +131,7 @@ static void test_parse_problems(void **state)
     expect_problem("127.0.0.1.5:8080", "host names");
     expect_problem(" 127.0.0.1:8080", "host names");
     expect_problem("**:8080", "host names");
-    expect_problem("http://127.0.0.1:8080", "brackets");
+    expect_problem("http://127.0.0.1:8080", "not a URL");
     expect_problem("::1:8080", "brackets");
     expect_problem("[::1:8080", "bracket");
     expect_problem("[:8080", "bracket");

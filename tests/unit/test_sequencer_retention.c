@@ -235,6 +235,28 @@ static void test_no_budget_at_all(void **state)
     sequencer_fini(&sequencer);
 }
 
+/* A channel that was used at 5 is idle, at the latest, from when a sweep found the clock set back.
+ */
+static void test_a_clock_that_is_set_back_keeps_no_channel(void **state)
+{
+    (void)state;
+    struct sequencer_options options = plain_options(&(struct history_limits){0, 0, 0});
+    struct sequencer sequencer;
+    struct sequencer_stats stats;
+    char text[16];
+    uint64_t after = 0;
+    assert_int_equal(sequencer_init(&sequencer, &options), 0);
+    assert_false(is_lapped(&sequencer, numbered(text, 0), 0));
+    sequencer_sweep(&sequencer, 2, &after, 10);
+    sequencer_sweep(&sequencer, 11, &after, 10);
+    sequencer_get_stats(&sequencer, &stats);
+    assert_int_equal(stats.channels, 1);
+    sequencer_sweep(&sequencer, 12, &after, 10);
+    sequencer_get_stats(&sequencer, &stats);
+    assert_int_equal(stats.channels, 0);
+    sequencer_fini(&sequencer);
+}
+
 int main(void)
 {
     run_seed = seed_of_run();
@@ -242,6 +264,7 @@ int main(void)
         cmocka_unit_test(test_a_broadcast_has_every_connection),
         cmocka_unit_test(test_a_forgotten_channel_is_remembered_to_have_lost),
         cmocka_unit_test(test_a_swept_channel_is_remembered_to_have_lost),
+        cmocka_unit_test(test_a_clock_that_is_set_back_keeps_no_channel),
         cmocka_unit_test(test_the_greediest_channel_pays),
         cmocka_unit_test(test_no_budget_at_all),
     };

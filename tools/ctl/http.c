@@ -194,6 +194,22 @@ static void set_request(struct http *http, struct exchange *exchange, const char
     }
 }
 
+/* Puts why it failed into words, where curl's own say little. */
+static void explain(struct http *http, CURLcode code)
+{
+    long error = 0;
+    curl_easy_getinfo(http->easy, CURLINFO_OS_ERRNO, &error);
+    if (code == CURLE_COULDNT_CONNECT && error != 0) {
+        snprintf(http->problem, sizeof(http->problem), "%s: %s",
+                 http->socket_path != NULL ? http->socket_path : http->base, strerror((int)error));
+    } else if (strstr(http->problem, "wrong version number") != NULL) {
+        snprintf(http->problem, sizeof(http->problem),
+                 "the server does not speak TLS there; is it http:// instead of https://?");
+    } else if (http->problem[0] == '\0') {
+        snprintf(http->problem, sizeof(http->problem), "%s", curl_easy_strerror(code));
+    }
+}
+
 static enum http_outcome outcome_of(const struct exchange *exchange, CURLcode code)
 {
     if (exchange->is_stopped) {
@@ -205,10 +221,7 @@ static enum http_outcome outcome_of(const struct exchange *exchange, CURLcode co
     if (code == CURLE_OK) {
         return HTTP_ANSWERED;
     }
-    if (exchange->http->problem[0] == '\0') {
-        snprintf(exchange->http->problem, sizeof(exchange->http->problem), "%s",
-                 curl_easy_strerror(code));
-    }
+    explain(exchange->http, code);
     /* Every step before the first byte of the request. */
     const CURLcode before[] = {CURLE_COULDNT_CONNECT, CURLE_COULDNT_RESOLVE_HOST,
                                CURLE_SSL_CONNECT_ERROR, CURLE_PEER_FAILED_VERIFICATION,

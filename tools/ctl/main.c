@@ -1,5 +1,6 @@
 /* spatectl: publish, follow and look at a hub from the command line. */
 #include <getopt.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,17 @@ static int wrong_usage(const char *what, const char *why)
 {
     fprintf(stderr, "spatectl: %s%s%s; see spatectl --help\n", what, what[0] != '\0' ? ": " : "",
             why);
+    return CTL_USAGE;
+}
+
+static int wrong_value(const struct ctl_option *option, const char *value)
+{
+    if (option->kind == CTL_KIND_NUMBER) {
+        fprintf(stderr, "spatectl: --%s %s: must be a number from %" PRIu64 " to %" PRIu64 "\n",
+                option->name, value, option->min, option->max);
+    } else {
+        fprintf(stderr, "spatectl: --%s: the value may not contain line breaks\n", option->name);
+    }
     return CTL_USAGE;
 }
 
@@ -54,11 +66,11 @@ static int read_options(struct ctl *ctl, int argc, char **argv, bool given[OPTIO
             puts("spatectl " SPATE_VERSION);
             exit(ctl_flush() ? CTL_OK : CTL_FAILED);
         } else if (code == '?') {
-            return wrong_usage(argv[optind - 1], "no such option, or its value is missing");
+            return wrong_usage(argv[optind - 1], "unknown option, or its value is missing");
         } else {
             const struct ctl_option *option = &options[code - CODE_OPTION];
             if (!ctl_option_set(ctl, option, optarg)) {
-                return wrong_usage(option->name, "the value is not one, or out of range");
+                return wrong_value(option, optarg);
             }
             given[code - CODE_OPTION] = true;
         }

@@ -1,11 +1,13 @@
 /* spate-load: subscribes, publishes, checks and times. */
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -394,6 +396,31 @@ static bool try_requests(const struct options *options)
     return fits;
 }
 
+/* Told before a run, not after it. A pipe is left alone: opening and closing it would end it. */
+static bool can_open(const char *path, int flags)
+{
+    struct stat status;
+    if (path == NULL || strcmp(path, "-") == 0 ||
+        (stat(path, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode))) {
+        return true;
+    }
+    const int fd = open(path, flags | O_CLOEXEC, 0666);
+    if (fd < 0) {
+        fprintf(stderr, "spate-load: %s: %s\n", path, strerror(errno));
+        return false;
+    }
+    (void)close(fd);
+    return true;
+}
+
+static bool can_open_all(const struct options *options)
+{
+    return can_open(options->steps_path, O_RDONLY) &&
+           can_open(options->json_path, O_WRONLY | O_CREAT) &&
+           can_open(options->html_path, O_WRONLY | O_CREAT) &&
+           can_open(options->svg_path, O_WRONLY | O_CREAT);
+}
+
 int main(int argc, char **argv)
 {
     static struct options options;
@@ -404,6 +431,9 @@ int main(int argc, char **argv)
     }
     if (!try_requests(&options)) {
         fprintf(stderr, "spate-load: a request would be too long\n");
+        return LOAD_USAGE;
+    }
+    if (!can_open_all(&options)) {
         return LOAD_USAGE;
     }
     const uint32_t slots = publisher_slot_count(&options);

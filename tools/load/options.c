@@ -16,68 +16,82 @@
 #include "tools/load/scoreboard.h"
 
 static const char help[] =
-    "usage: spate-load [OPTIONS] [URL]\n\n"
+    "Usage: spate-load [OPTION]... [URL]\n\n"
     "Subscribes many times to a Server-Sent Events server, publishes through it, and checks and\n"
-    "times what arrives. URL, or --url URL, is http[s]://HOST:PORT[/PATH]; else SPATE_URL,\n"
-    "else http://127.0.0.1:8080. With a path, that is where to subscribe; without one a preset "
-    "says.\n"
+    "times every delivery. URL is http[s]://HOST:PORT[/PATH]; else SPATE_URL, else\n"
+    "http://127.0.0.1:8080. Without a path the preset says where to subscribe. In brackets the\n"
+    "default.\n"
     "\n"
-    "what happens\n"
-    "  --scenario NAME       hot       one channel that everybody reads (the default)\n"
-    "                        channels  a channel for every 10 subscribers\n"
-    "                        unicast   a channel for each subscriber\n"
-    "                        ramp      connecting only\n"
-    "                        storm     half of the subscribers are cut every 3 s, and resume\n"
-    "                        slow      one reader in ten is slow\n"
-    "                        idle      connecting, and holding for 30 s\n"
-    "                        The options below change any of them.\n"
-    "  --subscribers N       1000\n"
-    "  --channels N          1\n"
-    "  --rate N              messages a second, open loop; 10. Latency counts from when one was "
-    "due\n"
-    "  --window N            instead of a rate: N messages on their way at a time, closed loop\n"
-    "  --publishers N        connections that publish; one for every 500 messages a second\n"
-    "  --duration S          of publishing or holding; 10\n"
-    "  --size BYTES          of a message; 128\n"
-    "  --connect-rate N      connections a second; as fast as it goes\n"
-    "  --connect-timeout S   for all connections; 60\n"
-    "  --drain S             waiting for what is under way at the end; 10\n"
-    "  --storm PERCENT       cut that many at a time    --storm-every S   3\n"
-    "  --slow PERCENT        of the subscribers         --slow-bytes N    a second; 1000\n"
-    "  --steps FILE          instead of a duration: what happens, line by line. publish [COUNT\n"
+    "Load\n"
+    "  --scenario NAME       what happens [hot]; the options below change any of them.\n"
+    "                        hot: one channel that everybody reads;\n"
+    "                        channels: a channel for every 10 subscribers;\n"
+    "                        unicast: a channel for each subscriber;\n"
+    "                        ramp: connecting only;\n"
+    "                        storm: half of the subscribers are cut every 3 s, and resume;\n"
+    "                        slow: one reader in ten is slow;\n"
+    "                        idle: connecting, and holding for 30 s\n"
+    "  --subscribers N       how many subscribe [1000]\n"
+    "  --channels N          over how many channels they are spread [1]\n"
+    "  --rate N              messages per second, open loop: latency counts from when a message\n"
+    "                        was due [10]\n"
+    "  --window N            closed loop instead of a rate: N messages under way at a time\n"
+    "  --publishers N        connections that publish [one for every 500 messages per second]\n"
+    "  --duration S          seconds of publishing or holding [10]\n"
+    "  --size BYTES          size of a message [128]\n"
+    "  --connect-rate N      connections per second [as fast as possible]\n"
+    "  --connect-timeout S   for all connections [60]\n"
+    "  --drain S             wait for outstanding deliveries at the end [10]\n"
+    "  --storm PERCENT       cut so many subscribers at a time\n"
+    "  --storm-every S       seconds between two storms [3]\n"
+    "  --slow PERCENT        so many subscribers read slowly\n"
+    "  --slow-bytes N        bytes per second that they read [1000]\n"
+    "  --steps FILE          steps instead of a duration, one per line: publish [COUNT\n"
     "                        [EVERY_S]], hold SECONDS, cut COUNT, return [COUNT], vanish; each\n"
     "                        ends with a line of JSON on standard output\n"
-    "  --vanishing PERCENT   of the subscribers: not counted on after the step `vanish`\n\n"
-    "the server\n"
-    "  --preset NAME         spate (the default), nchan, mercure, pushpin, centrifugo\n"
+    "  --vanishing PERCENT   of the subscribers: not expected after the step vanish\n"
+    "\n"
+    "Server\n"
+    "  --url URL             the same as the argument URL\n"
+    "  --preset NAME         spate, nchan, mercure, pushpin or centrifugo [spate]\n"
     "  --publish URL         where to publish: a path, or http[s]://HOST:PORT/PATH\n"
-    "  --publish-method M    POST\n"
+    "  --publish-method M    its method [POST]\n"
     "  --publish-type TYPE   its Content-Type\n"
-    "  --publish-body TEXT   {channel}, {data} and {token} are replaced, as in paths\n"
+    "  --publish-body TEXT   its body; {channel}, {data} and {token} are replaced, as in paths\n"
     "  --no-publish          only listen\n"
     "  --token TOKEN         else SPATE_TOKEN, else AUTH_TOKEN\n"
-    "  --header 'NAME: VALUE'  in every request; repeatable\n"
-    "  --channel-prefix TEXT load-\n\n"
-    "what carries it\n"
-    "  --tls                 TLS, as with https:// in the URL\n"
-    "  --cacert FILE         whom to trust (PEM); else whom the system trusts\n"
-    "  --insecure            any certificate will do\n"
-    "  --h2                  HTTP/2: with TLS as ALPN chooses it, in clear text without asking\n"
-    "  --streams-per-connection N  with --h2; 100\n\n"
-    "this side\n"
-    "  --workers N           processes that subscribe\n"
-    "  --io KIND             auto, io_uring or epoll\n"
-    "  --source ADDR[+N]     N local addresses to connect from, the first of them ADDR; for a\n"
-    "                        loopback server as many of 127.16.0.0/12 as are needed\n"
+    "  --header TEXT         NAME: VALUE, in every request; repeatable\n"
+    "  --channel-prefix TEXT  how names of channels begin [load-]\n"
+    "\n"
+    "Connections\n"
+    "  --tls                 use TLS, as with https:// in the URL\n"
+    "  --cacert FILE         trust these certificates (PEM) instead of the system's\n"
+    "  --insecure            trust any certificate\n"
+    "  --h2                  use HTTP/2; without TLS by prior knowledge\n"
+    "  --streams-per-connection N  with --h2 [100]\n"
+    "  --source ADDR[+N]     N local addresses to connect from, ADDR the first [for a loopback\n"
+    "                        server as many of 127.16.0.0/12 as needed]\n"
     "  --vanishing-source ADDR[+N]  those of --vanishing\n"
-    "  --pid PID[,PID]       the server's processes: their CPU time and memory are measured\n\n"
-    "results\n"
-    "  --json FILE, --html FILE, --svg FILE    `-` is standard output\n"
-    "  --quiet               no progress\n"
-    "  --completion SHELL    a script for bash, zsh or fish\n"
-    "  --help, --version\n\n"
-    "exit codes: 0 ok, 1 something was lost, doubled, out of order or corrupt, or connections\n"
-    "failed, 2 wrong usage, 3 nobody could connect\n";
+    "\n"
+    "This side\n"
+    "  --workers N           processes that subscribe\n"
+    "  --io KIND             auto, io_uring or epoll [auto]\n"
+    "  --pid PID[,PID]       the server's processes, to measure their CPU time and memory\n"
+    "\n"
+    "Results\n"
+    "  --json FILE           everything as JSON; - is standard output\n"
+    "  --html FILE           a page with pictures\n"
+    "  --svg FILE            the pictures alone\n"
+    "  --quiet               show no progress\n"
+    "  --completion SHELL    print a script for bash, zsh or fish\n"
+    "  --help                print this\n"
+    "  --version             print the version\n"
+    "\n"
+    "Exit codes\n"
+    "  0  ok\n"
+    "  1  something was lost, doubled, out of order or corrupt, or connections failed\n"
+    "  2  wrong usage\n"
+    "  3  nobody could connect\n";
 
 enum option_code {
     OPTION_SCENARIO = 256,
@@ -192,6 +206,17 @@ static int wrong_usage(const char *why, const char *value)
 {
     fprintf(stderr, "spate-load: %s%s%s; see spate-load --help\n", why, value == NULL ? "" : ": ",
             value == NULL ? "" : value);
+    return LOAD_USAGE;
+}
+
+static int wrong_value(int code, const char *value)
+{
+    const struct option *option = long_options;
+    while (option->val != code) {
+        option++;
+    }
+    fprintf(stderr, "spate-load: --%s %s: invalid or out of range; see spate-load --help\n",
+            option->name, value);
     return LOAD_USAGE;
 }
 
@@ -701,10 +726,10 @@ int options_read(struct options *options, int argc, char **argv)
             return print_completion(optarg);
         }
         if (code == '?') {
-            return wrong_usage("no such option, or its value is missing", argv[optind - 1]);
+            return wrong_usage("unknown option, or its value is missing", argv[optind - 1]);
         }
         if (!take_option(options, &given, code)) {
-            return wrong_usage("not a value for this option", optarg);
+            return wrong_value(code, optarg);
         }
     }
     given.url = given.url != NULL ? given.url : "http://127.0.0.1:8080";

@@ -65,9 +65,13 @@ $('token-forget').addEventListener('click', () => {
 export class HubError extends Error {
     constructor(status, message) {
         super(message);
-        this.status = status; /* 0: there was no answer */
+        this.status = status; /* 0: there was no answer; AWAY: there is no hub to give one */
     }
 }
+
+export const AWAY = -1;
+
+export const awayError = () => new HubError(AWAY, 'The hub cannot be reached.');
 
 /* The detail of a problem document (RFC 9457), or what there is instead. */
 export async function reasonOf(response) {
@@ -91,10 +95,10 @@ export async function call(path, { method = 'GET', headers = {}, body, seconds =
             signal: AbortSignal.timeout(seconds * 1000),
         });
     } catch (error) {
-        throw new HubError(0, error.name === 'TimeoutError'
-            ? `The hub did not answer within ${seconds} seconds. Over HTTP/1.1 a browser has six connections `
-                + 'to a hub, all tabs together: close streams or tabs.'
-            : 'The hub cannot be reached.');
+        throw error.name === 'TimeoutError'
+            ? new HubError(0, `The hub did not answer within ${seconds} seconds. Over HTTP/1.1 a browser has `
+                + 'six connections to a hub, all tabs together: close streams or tabs.')
+            : awayError();
     }
     if (!response.ok) {
         throw new HubError(response.status, await reasonOf(response));
@@ -115,6 +119,13 @@ export function clearNotice(error = noticed) {
     if (error === noticed) {
         noticed = null;
         $('notice').replaceChildren();
+    }
+}
+
+/* The hub is there again, whoever found that it was not. */
+export function clearAway() {
+    if (noticed?.status === AWAY) {
+        clearNotice();
     }
 }
 

@@ -44,14 +44,14 @@ const TILES = [
     ['published/s', (_, rates) => compact.format(rates.published)],
     ['deliveries/s', (_, rates) => compact.format(rates.deliveries)],
     ['sent/s', (_, rates) => bytesText(rates.bytes_sent)],
-    ['events in a send', (now) => now.deliveries_per_send.toFixed(2)],
+    ['events per send', (now) => now.deliveries_per_send.toFixed(2)],
     ['retained', (now) => bytesText(now.history_bytes)],
     ['streams behind', (now) => whole(now.behind)],
     ['oldest unsent', () => oldestText(oldestUnsent())],
-    ['gaps told', (now) => whole(now.gaps), (now) => now.gaps > 0],
-    ['slow, skipped', (now) => whole(now.skips), (now) => now.skips > 0],
-    ['slow, cut off', (now) => whole(now.slow_disconnects), (now) => now.slow_disconnects > 0],
-    ['queue was full', (now) => whole(now.refused_full), (now) => now.refused_full > 0],
+    ['gaps', (now) => whole(now.gaps), (now) => now.gaps > 0],
+    ['slow: skipped', (now) => whole(now.skips), (now) => now.skips > 0],
+    ['slow: cut off', (now) => whole(now.slow_disconnects), (now) => now.slow_disconnects > 0],
+    ['queue full', (now) => whole(now.refused_full), (now) => now.refused_full > 0],
 ];
 const tiles = TILES.map(([name, text, alarm]) => {
     const value = element('dd', {}, '–');
@@ -70,15 +70,15 @@ const plot = (title, specs, options) =>
 const TIME = { text: timeText, least: 1000 };
 
 const plots = [
-    [plot('Published a second', [['events', '--accent']]), (now, rates) => [rates.published]],
-    [plot('Deliveries a second', [['events', '--accent'], ['sends', '--warn']]),
+    [plot('Published per second', [['events', '--accent']]), (now, rates) => [rates.published]],
+    [plot('Deliveries per second', [['events', '--accent'], ['sends', '--warn']]),
         (now, rates) => [rates.deliveries, rates.event_sends]],
     [plot('Streams', [['streams', '--good'], ['behind', '--bad']]), (now) => [now.streams, now.behind]],
-    [plot('Lag: age of the oldest unsent event', [['age', '--bad']],
+    [plot('Lag (age of the oldest unsent event)', [['age', '--bad']],
         { ...TIME, least: 1e7 }), () => [oldestUnsent() === undefined ? null : oldestUnsent() * 1e6]],
-    [plot('From publish to the last send', [['p99', '--warn'], ['p50', '--accent']], TIME),
+    [plot('Fan-out latency', [['p99', '--warn'], ['p50', '--accent']], TIME),
         () => (profile?.total.count > 0 ? [profile.total.p99, profile.total.p50] : [null, null])],
-    [plot('Load of the shards', [['busiest', '--warn'], ['mean', '--accent']],
+    [plot('Shard load', [['busiest', '--warn'], ['mean', '--accent']],
         { text: percent, least: 1, most: 1 }), () => {
         const busy = busyShares();
         return busy.length === 0 ? [null, null]
@@ -90,9 +90,9 @@ const plots = [
 
 const STATES = {
     live: ['open', 'live', '', 'Every subscriber has been sent everything.'],
-    polled: ['open', 'asked each second', '', 'Told by the stream of statistics only.'],
-    'no token': ['open', 'asked each second', ' Its own stream of statistics needs the token.',
-        'Told by the stream of statistics only, which needs the token.'],
+    polled: ['open', 'polling', '', 'Only the live statistics tell.'],
+    'no token': ['open', 'polling', ' Live statistics need the token.',
+        'Only the live statistics tell, and they need the token.'],
 };
 
 function show(now, how) {
@@ -133,7 +133,7 @@ follow({
         last = null;
         lags.clear();
         $('state').dataset.state = 'closed';
-        $('state').textContent = 'out of reach';
+        $('state').textContent = 'unreachable';
         showNotice(error);
     },
 });

@@ -2,7 +2,8 @@
  * A stream of the hub in the browser's own EventSource, with what EventSource does not say: how often
  * it reconnected, how long it was away, and why it was refused.
  */
-import { clearNotice, element, HubError, reasonOf, showNotice, timeOf } from './common.js';
+import { awayError, clearAway, clearNotice, element, HubError, reasonOf, showNotice, timeOf }
+    from './common.js';
 
 const AGAIN_MS = 5000;
 
@@ -108,7 +109,7 @@ export class Live {
                 this.error = new HubError(response.status, await reasonOf(response));
             }
         } catch {
-            this.error = new HubError(0, 'The hub cannot be reached.');
+            this.error = awayError();
         }
         abort.abort();
         if (!this.#ended && this.error !== null && this.state === 'closed') {
@@ -129,6 +130,7 @@ export function showState(pill, live) {
         showNotice(live.error);
     } else if (live.state === 'open') {
         clearNotice(pill.error ?? null); /* and no notice of anything else */
+        clearAway();
     }
     pill.dataset.state = live.state;
     pill.textContent = live.state === 'connecting' && live.lastId + live.reconnects !== '0'
@@ -137,24 +139,24 @@ export function showState(pill, live) {
 
 export function gapText({ reason }) {
     const why = {
-        expired: 'they are no longer kept',
-        epoch: 'the hub was started anew and keeps nothing over a restart',
-        future: 'the last id was beyond the newest event',
-        malformed: 'the last id was not one of this hub',
+        expired: 'they are no longer retained',
+        epoch: 'the hub was restarted, and it keeps its events in memory',
+        future: 'the last id is newer than the newest event',
+        malformed: 'the last id is not one of this hub',
     };
     return `Events are missing: ${why[reason] ?? reason}.`;
 }
 
 /* A list of messages that stays at its end, unless somebody scrolled up to read. */
 export function messageList(label) {
-    const empty = element('li', { className: 'empty' }, 'Nothing has arrived yet.');
+    const empty = element('li', { className: 'empty' }, 'No messages yet.');
     const items = element('ol', {}, empty);
     const list = element('div', { className: 'messages', tabIndex: 0, role: 'log', ariaLabel: label },
         items);
     const add = (text, className = '') => {
         const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
         empty.remove();
-        items.append(element('li', { className }, element('span', {}, text), timeOf()));
+        items.append(element('li', { className }, element('span', { dir: 'auto' }, text), timeOf()));
         if (items.childElementCount > MESSAGES_MAX) {
             items.firstElementChild.remove();
         }

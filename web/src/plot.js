@@ -5,7 +5,7 @@ import { compact } from './format.js';
 
 const KEPT_SECONDS = 300;
 const SHOWN_SECONDS_MIN = 60; /* while there is less */
-const HEIGHT = 190;
+const HEIGHT = 180;
 
 const clockText = (seconds) =>
     new Date(seconds * 1000).toLocaleTimeString([], { timeStyle: 'medium', hourCycle: 'h23' });
@@ -71,8 +71,9 @@ export class Plot {
             cursor: { y: false, drag: { x: false, y: false } },
             scales: { x: { range: (_, low, high) => [Math.min(low, high - SHOWN_SECONDS_MIN), high] },
                 y: { range: (_, low, high) => [0, Math.min(most, Math.max(least, (high ?? 0) * 1.1))] } },
-            axes: [{ ...axis, space: 80, values: (_, ticks) => ticks.map(clockText) },
-                { ...axis, size: 64, values: (_, ticks) => ticks.map(text) }],
+            padding: [8, 26, 0, 0],
+            axes: [{ ...axis, space: 80, size: 34, values: (_, ticks) => ticks.map(clockText) },
+                { ...axis, size: 58, values: (_, ticks) => ticks.map(text) }],
             series: [{ label: 'time', value: (_, time) => (time == null ? '–' : clockText(time)) }, ...this.#specs.map((spec) => ({
                 label: spec.label,
                 stroke: colour(spec.colour),

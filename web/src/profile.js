@@ -93,7 +93,7 @@ function showWay({ stages, total }) {
     $('profile-verdict').textContent = total.count === 0 || sum === 0
         ? 'No event was sent to a subscriber in the last ten seconds.'
         : `From publish to the last send: ${timeText(total.mean)} on average, ${
-            timeText(total.p99)} for 99 of 100 events. The slowest stage is ${slowest.name}: ${slowest.what}`;
+            timeText(total.p99)} at the 99th percentile. The slowest stage is ${slowest.name}. ${slowest.what}`;
     $('profile-way').replaceChildren(bar(shares, inWords(shares)));
     $('profile-stages').replaceChildren(...stages.map((stage, i) => element('tr', {},
         element('th', { scope: 'row', className: 'name' }, swatch(stage.name), stage.name),
@@ -106,7 +106,7 @@ function showWay({ stages, total }) {
 function showLoops(loops) {
     const names = Object.keys(loops[0].shares).filter((name) => name !== 'wait');
     $('profile-key').replaceChildren(...[...names, 'wait'].map((name) =>
-        element('span', {}, swatch(name), name === 'wait' ? 'asleep' : name)));
+        element('span', {}, swatch(name), name === 'wait' ? 'idle' : name)));
     $('profile-loops').replaceChildren(...loops.flatMap(({ shard, shares }) => {
         const parts = [...names, 'wait'].map((name) => [name, shares[name]]);
         return [element('dt', {}, `shard ${shard}`),

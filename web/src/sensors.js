@@ -24,18 +24,22 @@ function arc(a, b) {
     return `M${point(a)}A90 90 0 ${(b - a) * 270 > 180 ? 1 : 0} 1 ${point(b)}`;
 }
 
+const numberText = (value) => value.toFixed(1).replace('-', '−');
+
 class Gauge {
     #readings = [];
 
     constructor(place, { name, unit, min, max, warmFrom }) {
         Object.assign(this, { name, unit, min, max });
         const stroke = { fill: 'none', 'stroke-width': 16, 'stroke-linecap': 'round' };
-        const svg = draw('svg', { viewBox: '0 0 240 262', role: 'img' });
+        const svg = draw('svg', { viewBox: '0 0 240 280', role: 'img' });
         this.value = draw('path', { ...stroke, class: 'value', d: arc(0, 1), pathLength: 100,
             'stroke-dasharray': '100 200', 'stroke-dashoffset': 100, visibility: 'hidden' });
         this.number = draw('text', { class: 'number', x: 120, y: 122 }, '–');
         this.label = draw('title', {}, `${name}: no reading yet`);
+        this.area = draw('polygon', { class: 'area' });
         this.trend = draw('polyline', { class: 'trend' });
+        this.span = draw('text', { class: 'end', x: 120, y: 276 });
         svg.append(this.label,
             draw('path', { ...stroke, class: 'track', d: arc(0, 1) }),
             draw('path', { ...stroke, class: 'warm', 'stroke-width': 4,
@@ -44,22 +48,36 @@ class Gauge {
             this.value, this.number,
             draw('text', { class: 'end', x: 120, y: 146 }, unit),
             draw('text', { class: 'end', x: 50, y: 200 }, String(min).replace('-', '−')),
-            draw('text', { class: 'end', x: 190, y: 200 }, String(max)), this.trend);
+            draw('text', { class: 'end', x: 190, y: 200 }, String(max)), this.area, this.trend, this.span);
         place.append(svg);
     }
 
     show(reading) {
         const share = Math.min(1, Math.max(0, (reading - this.min) / (this.max - this.min)));
-        const text = reading.toFixed(1).replace('-', '−');
+        const text = numberText(reading);
         this.value.setAttribute('visibility', 'visible');
         this.value.style.strokeDashoffset = 100 - 100 * share;
         this.number.textContent = text;
         this.label.textContent = `${this.name}: ${text} ${this.unit}`;
-        this.#readings.push(share);
+        this.#readings.push(reading);
         this.#readings.splice(0, this.#readings.length - KEPT);
-        this.trend.setAttribute('points', this.#readings.map((one, i) =>
-            `${(240 * (i + KEPT - this.#readings.length) / (KEPT - 1)).toFixed(1)},`
-            + `${(258 - 40 * one).toFixed(1)}`).join(' '));
+        this.#showTrend();
+    }
+
+    /* From the lowest to the highest reading, but a still room is no mountain range. */
+    #showTrend() {
+        const readings = this.#readings;
+        const low = Math.min(...readings);
+        const high = Math.max(...readings);
+        const half = Math.max(high - low, (this.max - this.min) / 20) / 2;
+        const points = readings.map((one, i) => {
+            const share = (one - (low + high) / 2 + half) / (2 * half);
+            return `${(240 * i / Math.max(1, readings.length - 1)).toFixed(1)},${(256 - 32 * share).toFixed(1)}`;
+        });
+        this.trend.setAttribute('points', points.join(' '));
+        this.area.setAttribute('points', ['0,260', ...points, '240,260'].join(' '));
+        this.span.textContent = readings.length === 1 ? ''
+            : `last ${readings.length} readings: ${numberText(low)} to ${numberText(high)} ${this.unit}`;
     }
 }
 
@@ -79,7 +97,7 @@ function show({ type, data }) {
     const known = Object.keys(gauges).filter((name) => Number.isFinite(reading?.[name]));
     if (known.length === 0) {
         if (type === 'sensor-data') { /* else it is for others: everybody gets what is broadcast */
-            showNotice(new Error(`An event came that is no reading: ${data.slice(0, 200)}`));
+            showNotice(new Error(`Received an event that is not a reading: ${data.slice(0, 200)}`));
         }
         return;
     }

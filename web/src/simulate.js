@@ -1,5 +1,5 @@
 /* A button that publishes something once a second, until it is pressed again or refused. */
-import { attempt } from './common.js';
+import { AWAY, clearNotice, showNotice } from './common.js';
 
 export function simulator(button, publishOne) {
     let timer = 0;
@@ -9,12 +9,12 @@ export function simulator(button, publishOne) {
         button.setAttribute('aria-pressed', String(on));
     };
     const tick = async () => {
-        const done = await attempt(async () => {
+        try {
             await publishOne();
-            return true;
-        });
-        if (!done) {
-            set(false);
+            clearNotice();
+        } catch (error) {
+            showNotice(error);
+            set(error.status === AWAY && timer !== 0); /* it goes on when the hub is back */
         }
     };
     button.addEventListener('click', () => {

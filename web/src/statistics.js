@@ -5,7 +5,7 @@
  * The stream is read with fetch, because EventSource sends no token but in the URL.
  */
 import { EventSourceParserStream } from 'eventsource-parser/stream';
-import { authorization, call, HubError } from './common.js';
+import { authorization, awayError, call } from './common.js';
 
 const SECOND_MS = 1000;
 const STREAM = '/sse/%24stats';
@@ -69,7 +69,7 @@ export async function follow(on) {
         try {
             status = await readStream(on);
         } catch {
-            on.failed(new HubError(0, 'The hub cannot be reached.'));
+            on.failed(awayError());
         }
         await poll(on, status === 401 ? 'no token' : 'polled', (status === 200 ? 1 : 60) * SECOND_MS);
     }

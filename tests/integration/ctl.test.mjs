@@ -289,6 +289,17 @@ test('a publish that was refused for now is tried again only if wanted', { waits
     assert.match(error, /^spatectl: 503: refused\nspatectl: nothing was published; trying again in 1\.0 s\n$/);
 });
 
+test('what is not the answer of a hub is no success', { hub: null }, async ({ defer }) => {
+    for (const answer of ['HTTP/1.1 200 OK\r\nContent-Ty', 'HTTP/1.1 204 No Content\r\n\r\n',
+        'HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>']) {
+        const { url } = await scripted([answer], defer);
+        const { code, error, out } = await ctl(url, ['pub', 'a', 'b']);
+        assert.equal(code, 1, answer);
+        assert.match(error, /^spatectl: 20[04], but not the answer of a hub that has published\n$/);
+        assert.equal(out, '');
+    }
+});
+
 test('wrong usage is told and sends nothing', { hub: null }, async () => {
     for (const args of [[], ['bogus'], ['completion', 'csh'], ['feed', 'bogus'], ['pub'], ['kick', 'a', 'b'],
         ['stats', '--bogus'], ['stats', '--count', '1'], ['sub', 'a', '--count', '0'],

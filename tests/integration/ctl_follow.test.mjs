@@ -88,12 +88,25 @@ test('the wait grows while nothing comes, and not when something came', { waits:
     assert.deepEqual([...new Set(waits(sub.error))], [0]);
 });
 
+test('a server cannot make it wait for ever, or not at all', { hub: null }, async ({ defer }) => {
+    for (const [retry, wait] of [['99999999999999999999', '3600.0'], ['0', '0.0']]) {
+        const { url } = await scripted([`${eventStream}retry: ${retry}\ndata: x\n\n`], defer);
+        const sub = new Ctl(url, ['sub', 'a']);
+        defer(() => sub.kill());
+        await until('its wait', () => sub.error.includes(`the stream ended; trying again in ${wait} s\n`));
+        sub.kill();
+    }
+    const empty = await scripted([eventStream], defer);
+    assert.match((await ctl(empty.url, ['sub', 'a', '--retries', '0'])).error, /^spatectl: the stream ended; giving up\n$/);
+});
+
 test('a final refusal ends it', { hub: null }, async ({ defer }) => {
     const problem = '{"detail":"Not for you."}';
     for (const [answer, pattern] of [
         [`HTTP/1.1 403 No\r\nContent-Length: ${problem.length}\r\n\r\n${problem}`, /^spatectl: 403: Not for you\.\n$/],
         ['HTTP/1.1 204 No Content\r\n\r\n', /^spatectl: 204: refused\n$/],
         ['HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>', /not an event stream: text\/html/],
+        ['HTTP/1.1 200 OK\r\nContent-Ty', /not an event stream: no media type/],
         ['HTTP/1.1 200 OK\r\nContent-Type: text/event-streams\r\n\r\n:\n', /not an event stream/],
     ]) {
         const { url, requests } = await scripted([answer], defer);

@@ -158,6 +158,7 @@ test('the drain has an end even when peers do nothing',
     });
 
 test('an answer that is read slowly is not cut by a drain', {
+    waits: true,
     hub: { args: ['--drain-seconds', '3600', '--shards', '1'], h2: false },
 }, async ({ hub }) => {
     const wire = await keptAlive(hub);

@@ -99,7 +99,7 @@ test('what is not caught up is found', { hub: null, seconds: 60 }, async ({ defe
 
 test('what is no step ends the run', async ({ hub }) => {
     for (const step of ['dance', 'cut', 'cut 3 4', 'publish -1', 'publish one', 'hold inf', 'publish 1 2 3',
-        'vanish 3', 'x'.repeat(500)]) {
+        'vanish 3', 'x'.repeat(500), `${'# a comment'.padEnd(200)}publish`]) {
         const { code, error, lines } = await run(hub.url, ['publish', step, 'publish']);
         assert.equal(code, 2, `${step}: ${error}`);
         assert.match(error, /not a step/);

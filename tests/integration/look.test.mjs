@@ -57,7 +57,7 @@ test('/stats has its fields, and they count', { hub: {} }, async ({ hub }) => {
 });
 
 test('a channel that nobody uses any more is forgotten',
-    { hub: { args: ['--channel-idle-seconds', '1'] } }, async ({ hub }) => {
+    { waits: true, hub: { args: ['--channel-idle-seconds', '1'] } }, async ({ hub }) => {
         const streams = await Promise.all(['a', 'b', 'b'].map((name) => hub.subscribe(`/sse/${name}`)));
         assert.equal((await hub.stats()).channels, 2);
         streams.forEach((stream) => stream.close());

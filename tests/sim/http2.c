@@ -384,8 +384,25 @@ static void question_step(struct carrier *carrier)
     }
 }
 
+/* It moves no bytes, until the hub has given it up. */
+static bool carrier_is_gone(struct carrier *carrier)
+{
+    const struct sim_connection *connection = carrier->connection;
+    patience_look(&carrier->patience, connection->to_client.len > 0, false);
+    if (world.options.timeouts && world.phase == PHASE_RUN && sim_below(300) == 0) {
+        world_trace("carrier %u: reads nothing any more", number_of(carrier));
+        carrier->patience.gone = true;
+    }
+    return patience_stays_gone(&carrier->patience,
+                               connection->wants_room && connection->to_client.len > 0,
+                               connection->hub_done || connection->reset);
+}
+
 static void carrier_step(struct carrier *carrier)
 {
+    if (carrier_is_gone(carrier)) {
+        return;
+    }
     question_step(carrier);
     if (world.phase == PHASE_RUN && sim_below(400) == 0) {
         (void)nghttp2_submit_ping(carrier->session, NGHTTP2_FLAG_NONE, NULL);
@@ -394,7 +411,7 @@ static void carrier_step(struct carrier *carrier)
     /* Where all is calm, only so that everything comes before long. */
     bool is_due =
         sim_below(is_calm ? 300 : 600) == 0 && (!is_calm || carrier->window < WINDOW_TINY);
-    if (carrier->window == 0 ? is_calm || sim_below(20) == 0 : is_due) {
+    if (carrier->window == 0 ? is_calm || sim_below(8) == 0 : is_due) {
         carrier_settings(carrier, false); /* the windows of all its streams change */
     }
     carrier_say(carrier);
@@ -402,9 +419,12 @@ static void carrier_step(struct carrier *carrier)
     bool is_over = nghttp2_session_want_read(carrier->session) == 0 &&
                    nghttp2_session_want_write(carrier->session) == 0;
     if (world_is_good() && (is_over || sim_is_at_end(carrier->connection))) {
+        bool was_slow = patience_may_end(carrier->patience.longest_ms);
         world_trace("carrier %u: ended", number_of(carrier));
-        if (world.phase != PHASE_DRAIN && !world_may_close() &&
-            !patience_may_end(carrier->patience.longest_ms)) {
+        for (unsigned i = 0; i < carrier->carried_count; i++) {
+            carrier->carried[i]->was_lost = was_slow;
+        }
+        if (world.phase != PHASE_DRAIN && !world_may_close() && !was_slow) {
             fail(carrier, "the hub closed the connection");
         }
         carrier_end(carrier, false);
@@ -423,6 +443,15 @@ void carriers_step(bool all)
             }
         }
     }
+}
+
+bool carriers_are_gone(void)
+{
+    bool gone = false;
+    for (unsigned i = 0; i < CARRIERS_MAX; i++) {
+        gone |= carriers[i].connection != NULL && carriers[i].patience.gone;
+    }
+    return gone;
 }
 
 void carriers_end(void)

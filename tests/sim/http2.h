@@ -57,6 +57,8 @@ void carried_drop(struct carried *carried, bool hard);
 
 /* Moves bytes on one connection, or on all of them. */
 void carriers_step(bool all);
+/* Whether one of them reads nothing, and is there until the hub has cut it off. */
+bool carriers_are_gone(void);
 /* At the end of the world. */
 void carriers_end(void);
 

@@ -285,9 +285,11 @@ static void publish_json(struct publisher *publisher, struct request *request,
 
 static bool make_publish(struct publisher *publisher, struct request *request)
 {
+    /* A faulty one has a line more. */
+    unsigned lines_max = (unsigned)min_u64(BATCH_LINES_MAX, world.hub.configs[0].queue_length - 1);
     bool is_batch = sim_chance(20) && model.message_count + BATCH_LINES_MAX < MESSAGES_MAX;
     request->kind = REQUEST_PUBLISH;
-    request->count = is_batch ? 1 + (unsigned)sim_below(BATCH_LINES_MAX) : 1;
+    request->count = is_batch ? 1 + (unsigned)sim_below(lines_max) : 1;
     request->is_batch = is_batch;
     request->first = model.message_count;
     batch_count++;

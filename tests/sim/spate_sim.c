@@ -192,6 +192,7 @@ static void choose_options(struct world_options *options)
     };
     choose_faults(options);
     if (sim_chance(8)) {
+        options->shards = sim_chance(50) ? 1 : options->shards; /* its tables grow */
         options->subscribers = 40 + (unsigned)sim_below(120);
         options->messages = 60;
         options->data_max = 400;
@@ -479,7 +480,7 @@ static void world_round(void)
 
 static bool everything_has_come(void)
 {
-    return publishers_are_done() && subscribers_are_done();
+    return publishers_are_done() && subscribers_are_done() && !carriers_are_gone();
 }
 
 static void settle(void)
@@ -496,7 +497,7 @@ static void settle(void)
         }
         world_round();
         still = world.moves == moves ? still + 1 : 0;
-        sim_net.now_ms += subscribers_are_gone() ? 50 : 0;
+        sim_net.now_ms += subscribers_are_gone() || carriers_are_gone() ? 50 : 0;
     }
     publishers_describe();
     subscribers_describe();

@@ -2,6 +2,7 @@
 #include "hub/errand.h"
 #include "hub/http2.h"
 #include "hub/shard.h"
+#include "hub/transport.h"
 #include "tests/sim/model.h"
 #include "tests/sim/world.h"
 
@@ -108,6 +109,14 @@ static void verify_connection(struct shard *shard, struct connection *connection
     if (carried && connection->stream_id == 0) {
         world_fail("shard %u: a stream is here that its client knows to be over",
                    shard->shard_index);
+    }
+    if (connection->state == CONNECTION_CARRYING) {
+        const struct http2 *http2 = connection->transport->http2;
+        if (http2->stream_count == 0 && (http2->request_bytes > 0 || http2->answer_bytes > 0)) {
+            world_fail("shard %u: %llu bytes of requests and %llu of answers, and no streams",
+                       shard->shard_index, (unsigned long long)http2->request_bytes,
+                       (unsigned long long)http2->answer_bytes);
+        }
     }
     counts->streams += streaming;
     counts->subscribers += joined;

@@ -153,6 +153,7 @@ static void test_what_is_not_http_is_bad(void **state)
     (void)state;
     static const char *const bad[] = {
         "SSH-2.0-OpenSSH\r\n\r\n",
+        "SSH-2.0-OpenSSH\r\n", /* and it waits for what we say */
         "HTTP/1.1 20\r\n\r\n",
         "HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
@@ -170,6 +171,31 @@ static void test_what_is_not_http_is_bad(void **state)
                              EVENT_READER_BAD);
             buffer_fini(&told.text);
         }
+    }
+}
+
+/* A peer that never ends its head, or a line, is told from one that speaks no HTTP. */
+static void test_what_is_too_long_is_told(void **state)
+{
+    (void)state;
+    static const char *const begin[] = {"HTTP/1.1 200 OK\r\nx: ", "HTTP/1.1 200 OK\r\n\r\n: "};
+    static const size_t len[] = {HTTP1_HEAD_LEN_MAX, EVENT_LINE_LEN_MAX};
+    struct random random;
+    random_init(&random, run_seed);
+    for (size_t i = 0; i < countof(begin); i++) {
+        struct told told;
+        struct buffer text;
+        buffer_init(&text, 2 * len[i]);
+        buffer_append_span(&text, span_of(begin[i]));
+        while (text.len < len[i] + 64) {
+            buffer_append(&text, "xxxxxxxxxxxxxxxx", 16);
+        }
+        const struct span less = span_make(text.bytes, len[i] - 1);
+        assert_int_equal(read_all(less, len[i], &random, &told), EVENT_READER_MORE);
+        buffer_fini(&told.text);
+        assert_int_equal(read_all(buffer_span(&text), len[i], &random, &told), EVENT_READER_LONG);
+        buffer_fini(&told.text);
+        buffer_fini(&text);
     }
 }
 
@@ -238,6 +264,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_cut_and_every_framing_tells_the_same),
         cmocka_unit_test(test_what_is_not_http_is_bad),
+        cmocka_unit_test(test_what_is_too_long_is_told),
         cmocka_unit_test(test_the_last_chunk_ends_it),
         cmocka_unit_test(test_a_ring_knows_what_it_was_given),
     };

@@ -7,7 +7,9 @@
 
 #include "tools/ctl/ctl.h"
 
-#define WAIT_MS_MAX 30000
+#define WAIT_MS_MIN      10
+#define WAIT_MS_MAX      30000
+#define WAIT_MS_TOLD_MAX 3600000 /* though a server tells more */
 
 char *ctl_format(const char *format, ...)
 {
@@ -116,7 +118,9 @@ bool back_off_wait(struct ctl *ctl, struct back_off *back_off, const char *reaso
         ms = ms < WAIT_MS_MAX ? ms : WAIT_MS_MAX;
         ms = ms / 2 + random_below(&ctl->random, ms / 2 + 1);
     }
-    ms = ms > seconds * 1000 ? ms : seconds * 1000;
+    /* Whatever a server says: neither at once, again and again, nor next year. */
+    ms = min_u64(max_u64(ms, min_u64(seconds, WAIT_MS_TOLD_MAX) * 1000), WAIT_MS_TOLD_MAX);
+    ms = max_u64(ms, WAIT_MS_MIN);
     fprintf(stderr, "spatectl: %s; trying again in %.1f s\n", reason, (double)ms / 1000);
     struct timespec rest = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
     while (nanosleep(&rest, &rest) < 0 && errno == EINTR) {
@@ -148,7 +152,12 @@ int ctl_publish(struct ctl *ctl, struct back_off *back_off, const struct publica
         struct http_answer answer;
         enum http_outcome outcome = http_ask(&ctl->http, &request, &answer);
         bool is_refused = outcome == HTTP_ANSWERED && answer.status >= 300;
-        if (outcome == HTTP_ANSWERED && !is_refused) {
+        bool is_told = answer.body.len > 0 && answer.body.bytes[0] == '{';
+        if (outcome == HTTP_ANSWERED && !is_refused && !is_told) {
+            fprintf(stderr, "spatectl: %d, but not the answer of a hub that has published\n",
+                    answer.status);
+            result = CTL_FAILED;
+        } else if (outcome == HTTP_ANSWERED && !is_refused) {
             back_off->failures = 0;
             fputs(ctl->is_quiet ? "" : answer.body.bytes, stdout);
             result = ctl_flush() ? CTL_OK : CTL_FAILED;

@@ -104,14 +104,19 @@ static bool follower_line(void *context, struct span line)
     return true;
 }
 
+static bool is_event_stream(const char *type)
+{
+    return strncasecmp(type, "text/event-stream", 17) == 0 &&
+           (type[17] == '\0' || type[17] == ';' || type[17] == ' ');
+}
+
 /* What came at once is printed at once, in one piece. */
 static bool follower_bytes(void *context, struct span bytes)
 {
     struct follower *follower = context;
     const char *type = NULL;
     curl_easy_getinfo(follower->ctl->http.easy, CURLINFO_CONTENT_TYPE, &type);
-    follower->is_stream = type != NULL && strncasecmp(type, "text/event-stream", 17) == 0 &&
-                          (type[17] == '\0' || type[17] == ';' || type[17] == ' ');
+    follower->is_stream = type != NULL && is_event_stream(type);
     if (!follower->is_stream) {
         return false;
     }
@@ -176,9 +181,11 @@ static int judge(struct follower *follower, enum http_outcome outcome,
         ctl_tell_status(answer);
         return CTL_FAILED;
     }
-    if (answer->status == 200 && !follower->is_stream &&
+    /* One that ends without a byte is one all the same. */
+    if (answer->status == 200 && !is_event_stream(answer->media_type) &&
         (outcome == HTTP_STOPPED || outcome == HTTP_ANSWERED)) {
-        fprintf(stderr, "spatectl: this is not an event stream: %s\n", answer->media_type);
+        fprintf(stderr, "spatectl: this is not an event stream: %s\n",
+                answer->media_type[0] != '\0' ? answer->media_type : "no media type was told");
         return CTL_FAILED;
     }
     if (outcome == HTTP_UNREACHABLE) {

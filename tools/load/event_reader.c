@@ -200,7 +200,7 @@ static enum event_reader_outcome take_body(const struct reading *reading, struct
             return EVENT_READER_CLEAN;
         }
     }
-    return failed ? EVENT_READER_BAD : EVENT_READER_MORE;
+    return failed ? EVENT_READER_LONG : EVENT_READER_MORE;
 }
 
 static enum event_reader_outcome take_head(const struct reading *reading, struct span bytes,
@@ -213,13 +213,15 @@ static enum event_reader_outcome take_head(const struct reading *reading, struct
     buffer_append_span(text, bytes);
     *ret_consumed = bytes.len;
     if (text->failed) {
-        return EVENT_READER_BAD;
+        return EVENT_READER_LONG;
     }
     switch (http1_head_read(text->bytes, text->len, &head)) {
     case HTTP1_MORE:
         return EVENT_READER_MORE;
     case HTTP1_BAD:
         return EVENT_READER_BAD;
+    case HTTP1_LONG:
+        return EVENT_READER_LONG;
     case HTTP1_DONE:
         break;
     }
@@ -246,7 +248,7 @@ enum event_reader_outcome event_reader_take(struct event_reader *reader, struct 
     enum event_reader_outcome outcome = reader->is_headed
                                             ? take_body(&reading, bytes, ret_consumed)
                                             : take_head(&reading, bytes, ret_consumed);
-    return keep_partial(&reading) ? outcome : EVENT_READER_BAD;
+    return keep_partial(&reading) ? outcome : EVENT_READER_LONG;
 }
 
 void event_reader_reset(struct event_reader *reader)

@@ -60,8 +60,9 @@ struct event_sink {
 enum event_reader_outcome {
     EVENT_READER_MORE, /* everything is taken and something is begun */
     EVENT_READER_CLEAN,
-    EVENT_READER_END, /* of the response */
-    EVENT_READER_BAD, /* not HTTP, not chunked as it should be, too long, or no memory for it */
+    EVENT_READER_END,  /* of the response */
+    EVENT_READER_BAD,  /* not HTTP, or not chunked as it should be */
+    EVENT_READER_LONG, /* a head or a line that is too long, or no memory for it */
 };
 
 /*

@@ -86,10 +86,14 @@ static bool head_status_line(struct http1_head *head, struct span line)
 
 enum http1_outcome http1_head_read(const char *bytes, size_t len, struct http1_head *ret_head)
 {
+    static const char version[] = "HTTP/1.";
     struct http1_head head = {0};
+    if (memcmp(bytes, version, min_size(len, sizeof version - 1)) != 0) {
+        return HTTP1_BAD;
+    }
     const char *end = memmem(bytes, min_size(len, HTTP1_HEAD_LEN_MAX), "\r\n\r\n", 4);
     if (end == NULL) {
-        return len < HTTP1_HEAD_LEN_MAX ? HTTP1_MORE : HTTP1_BAD;
+        return len < HTTP1_HEAD_LEN_MAX ? HTTP1_MORE : HTTP1_LONG;
     }
     const char *line = bytes;
     while (line < end) {

@@ -18,7 +18,12 @@ extern "C" {
 
 enum { HTTP1_HEAD_LEN_MAX = 16384 };
 
-enum http1_outcome { HTTP1_DONE, HTTP1_MORE, HTTP1_BAD };
+enum http1_outcome {
+    HTTP1_DONE,
+    HTTP1_MORE,
+    HTTP1_BAD,
+    HTTP1_LONG, /* a head of more than HTTP1_HEAD_LEN_MAX */
+};
 
 struct http1_head {
     size_t len; /* with its empty line */

@@ -181,6 +181,9 @@ static void on_received(void *owner, struct exchange *exchange, struct span text
     }
     if (outcome == HTTP1_BAD) {
         connection_close(publisher, connection, "the answer to a publication is not HTTP");
+    } else if (outcome == HTTP1_LONG) {
+        connection_close(publisher, connection,
+                         "the answer to a publication has a head of more than 16 KiB");
     } else if (outcome == HTTP1_DONE && connection->response.head.status >= 200) {
         answer_complete(publisher, connection);
     } else if (outcome == HTTP1_DONE) {

@@ -167,6 +167,11 @@ static size_t read_in_full(struct worker *worker, struct subscriber *subscriber,
         score_add(&worker->score->corrupt, 1);
         worker_drop(worker, subscriber, "the response is not HTTP as it should be");
         return 0;
+    case EVENT_READER_LONG:
+        score_add(&worker->score->corrupt, 1);
+        worker_drop(worker, subscriber,
+                    "a response has a head of more than 16 KiB, or a line of more than 16 MiB");
+        return 0;
     }
     return 0;
 }

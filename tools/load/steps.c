@@ -293,17 +293,22 @@ static bool step_run(struct steps *steps, const char *line)
     return ok;
 }
 
-/* The next line, terminated, or false at the end and on a signal. A line that is too long is cut.
- */
+/* The next line, terminated, or false at the end, at a line that is too long and on a signal. */
 static bool next_line(struct steps *steps, char line[STEP_LINE_LEN_MAX + 1])
 {
     for (;;) {
         const char *end = memchr(steps->text, '\n', steps->len);
-        if (end != NULL || steps->len == sizeof steps->text) {
-            const size_t len = end != NULL ? (size_t)(end - steps->text) : steps->len;
+        if (end == NULL && steps->len == sizeof steps->text) {
+            fprintf(stderr, "spate-load: not a step: a line of more than %d characters\n",
+                    STEP_LINE_LEN_MAX - 1);
+            steps->run->steps_are_wrong = true;
+            return false;
+        }
+        if (end != NULL) {
+            const size_t len = (size_t)(end - steps->text);
             memcpy(line, steps->text, len);
             line[len] = '\0';
-            steps->len -= end != NULL ? len + 1 : len;
+            steps->len -= len + 1;
             memmove(steps->text, steps->text + len + 1, steps->len);
             return true;
         }

@@ -537,6 +537,12 @@ bool carried_begin(struct carried *carried, const char *request, size_t len)
     return true;
 }
 
+uint64_t carried_said_ms(const struct carried *carried)
+{
+    const struct sim_connection *connection = carried->carrier->connection;
+    return connection->was_cut ? connection->last_said_ms : carried->last_said_ms;
+}
+
 size_t carried_read(struct carried *carried, char *bytes, size_t size, struct sim_stamp *ret_stamp)
 {
     const struct carrier *carrier = carried->carrier;

@@ -46,6 +46,8 @@ struct carried {
  */
 bool carried_begin(struct carried *carried, const char *request, size_t len);
 size_t carried_read(struct carried *carried, char *bytes, size_t size, struct sim_stamp *ret_stamp);
+/* When the hub last said something to it, or was busy saying more than its connection holds. */
+uint64_t carried_said_ms(const struct carried *carried);
 /* Bytes of the answer that count against its window, and were not read. */
 size_t carried_unread(const struct carried *carried);
 /* Whether the hub, whose connection is free, can send no more of it until some are read. */

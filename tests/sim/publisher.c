@@ -1,7 +1,4 @@
-/*
- * Clients that publish, look and delete: several requests at once, one behind the other on a
- * connection of HTTP/1.1, or each a stream of HTTP/2.
- */
+/* Clients that publish, look and delete, several requests at once, over HTTP/1.1 and HTTP/2. */
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>

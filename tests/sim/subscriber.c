@@ -732,8 +732,8 @@ void subscribers_check_heartbeats(uint64_t since_ms)
         if (!stream_is_there(stream) || !stream->joined || stream->leaving) {
             continue;
         }
-        uint64_t said_ms =
-            stream->is_carried ? stream->carried.last_said_ms : stream->connection->last_said_ms;
+        uint64_t said_ms = stream->is_carried ? carried_said_ms(&stream->carried)
+                                              : stream->connection->last_said_ms;
         if (sim_net.now_ms - max_u64(said_ms, since_ms) > interval_ms * 2) {
             fail(&streams[i], "no word for %llu ms",
                  (unsigned long long)(sim_net.now_ms - said_ms));

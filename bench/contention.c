@@ -29,6 +29,7 @@
 #include "core/doorbell.h"
 #include "core/fanout.h"
 #include "core/mailbox.h"
+#include "core/relay.h"
 
 enum { SHARDS_MAX = 64, PUBLISHERS_MAX = 64, TEXT_LEN = 200, QUEUE_LENGTH = 1 << 14 };
 
@@ -38,6 +39,7 @@ enum audience { TO_EVERYBODY, TO_ONE, TO_NOBODY, TO_MAILBOX };
 struct listener {
     pthread_t thread;
     struct doorbell doorbell;
+    struct relay relay;
     int wake_fd;
     struct queue queue;
     struct mailbox mailbox;
@@ -54,7 +56,7 @@ struct publisher {
     unsigned number;
     struct shard_set to_wake;
     uint64_t cpu_ns;
-    uint64_t wakes;     /* shards that had to be woken */
+    uint64_t wakes;     /* shards that it had to wake itself */
     uint64_t contended; /* the lock was held */
     uint64_t sleeps;    /* ... so long that the thread slept, or a lock of the heap was */
     uint64_t refused;
@@ -85,6 +87,9 @@ static struct world world = {
 /* The sequencer reads the clock for each event that is heard, and twice more when it has to wait.
  */
 static _Thread_local uint64_t clock_readings;
+
+/* Shards that this thread has woken. */
+static _Thread_local uint64_t wakes_made;
 
 static uint64_t read_clock(clockid_t clock)
 {
@@ -119,10 +124,32 @@ static void send_nothing(void *owner, struct subscriber *subscriber, struct span
 
 static const struct fanout_handler handler = {.send = send_nothing};
 
+static struct doorbell *doorbell_of(void *owner, unsigned shard)
+{
+    (void)owner;
+    return &world.listeners[shard].doorbell;
+}
+
+static struct relay *relay_of(void *owner, unsigned shard)
+{
+    (void)owner;
+    return &world.listeners[shard].relay;
+}
+
+static void wake(void *owner, unsigned shard)
+{
+    uint64_t one = 1;
+    (void)owner;
+    wakes_made++;
+    CHECK(write(world.listeners[shard].wake_fd, &one, sizeof(one)) == sizeof(one));
+}
+
+static const struct relay_shards listeners_world = {NULL, doorbell_of, relay_of, wake};
+
 static bool listener_is_idle(struct listener *listener)
 {
     return !fanout_has_work(&listener->fanout) && mailbox_is_empty(&listener->mailbox) &&
-           __atomic_load_n(&world.stop, __ATOMIC_RELAXED) == 0;
+           relay_is_empty(&listener->relay) && __atomic_load_n(&world.stop, __ATOMIC_RELAXED) == 0;
 }
 
 static void listener_sleep(struct listener *listener)
@@ -146,6 +173,9 @@ static void *listener_run(void *context)
         if (listener_is_idle(listener)) {
             listener_sleep(listener);
         }
+        struct shard_set others = {0};
+        relay_take(&listener->relay, &others);
+        relay_wake(&listeners_world, &others);
         mailbox_deliver_all(&listener->mailbox, listener);
         fanout_take(&listener->fanout);
         fanout_run(&listener->fanout);
@@ -206,15 +236,6 @@ static void listener_fini(struct listener *listener)
 /* ---- Publishers --------------------------------------------------------------------------------
  */
 
-static void wake(struct publisher *publisher, struct listener *listener)
-{
-    uint64_t one = 1;
-    if (doorbell_ring(&listener->doorbell)) {
-        publisher->wakes++;
-        CHECK(write(listener->wake_fd, &one, sizeof(one)) == sizeof(one));
-    }
-}
-
 static bool publish(struct publisher *publisher)
 {
     char room[32];
@@ -239,10 +260,7 @@ static bool publish(struct publisher *publisher)
 
 static void wake_all(struct publisher *publisher)
 {
-    for (unsigned i = shard_set_next(&publisher->to_wake, 0); i < world.shard_count;
-         i = shard_set_next(&publisher->to_wake, i + 1)) {
-        wake(publisher, &world.listeners[i]);
-    }
+    relay_wake(&listeners_world, &publisher->to_wake);
     publisher->to_wake = (struct shard_set){0};
 }
 
@@ -254,14 +272,24 @@ static void mail_arrived(struct mail *mail, void *context)
     __atomic_store_n(&world.mail_count, world.mail_count + 1, __ATOMIC_RELAXED);
 }
 
-static bool post(struct publisher *publisher)
+static bool post(void)
 {
     struct mail *mail = memory_alloc(sizeof(*mail));
     CHECK(mail != NULL);
     mail->deliver = mail_arrived;
     mailbox_post(&world.listeners[0].mailbox, mail);
-    wake(publisher, &world.listeners[0]);
+    if (doorbell_ring(&world.listeners[0].doorbell)) {
+        wake(NULL, 0);
+    }
     return true;
+}
+
+static bool listener_sleeps(const struct listener *listener)
+{
+    /* Acquire: pairs with the consumer's release. Whoever is yet to be woken has something left. */
+    return __atomic_load_n(&listener->queue.head, __ATOMIC_ACQUIRE) ==
+               __atomic_load_n(&listener->queue.tail, __ATOMIC_ACQUIRE) &&
+           relay_is_empty(&listener->relay) && doorbell_is_armed(&listener->doorbell);
 }
 
 /* Every shard has taken everything, and said that it sleeps: asked again and again, not waited for.
@@ -269,7 +297,7 @@ static bool post(struct publisher *publisher)
 static void wait_until_all_sleep(void)
 {
     for (unsigned i = 0; i < world.shard_count; i++) {
-        while (__atomic_load_n(&world.listeners[i].doorbell.sleeping, __ATOMIC_ACQUIRE) == 0) {
+        while (!listener_sleeps(&world.listeners[i])) {
             struct timespec moment = {0, 20000};
             nanosleep(&moment, NULL);
         }
@@ -294,7 +322,7 @@ static void *publisher_run(void *context)
             wait_until_all_sleep();
             begin_ns = read_clock(CLOCK_THREAD_CPUTIME_ID);
         }
-        while (!(world.audience == TO_MAILBOX ? post(publisher) : publish(publisher))) {
+        while (!(world.audience == TO_MAILBOX ? post() : publish(publisher))) {
             publisher->refused++;
             wake_all(publisher);
             sched_yield();
@@ -310,6 +338,7 @@ static void *publisher_run(void *context)
         publisher->cpu_ns = read_clock(CLOCK_THREAD_CPUTIME_ID) - begin_ns;
         publisher->sleeps = voluntary_switches() - switches;
     }
+    publisher->wakes = wakes_made;
     return NULL;
 }
 
@@ -355,9 +384,8 @@ static void world_run(void)
     }
     wait_until_all_sleep();
     __atomic_store_n(&world.stop, 1, __ATOMIC_RELAXED);
-    struct publisher last = {0};
     for (unsigned i = 0; i < world.shard_count; i++) {
-        wake(&last, &world.listeners[i]);
+        wake(NULL, i);
         CHECK(pthread_join(world.listeners[i].thread, NULL) == 0);
     }
 }

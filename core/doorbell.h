@@ -92,14 +92,21 @@ static inline void doorbell_disarm(struct doorbell *doorbell)
     __atomic_store_n(&doorbell->sleeping, 0, __ATOMIC_RELAXED);
 }
 
+/* Whether the consumer sleeps, after a doorbell_fence that follows publishing. False: it will see.
+ */
+static inline bool doorbell_is_armed(const struct doorbell *doorbell)
+{
+    /* Partner: the stores in doorbell_arm and doorbell_disarm. A load only, so that the line stays
+     * shared between all cores while the consumer is awake. */
+    return __atomic_load_n(&doorbell->sleeping, __ATOMIC_RELAXED) != 0;
+}
+
 /* Producer, after publishing: true when the caller must wake the consumer now. */
 static inline bool doorbell_ring(struct doorbell *doorbell)
 {
     /* Partner: the fence in doorbell_arm. Keeps the load below behind the stores that published. */
     doorbell_fence();
-    /* Partner: the stores in doorbell_arm and doorbell_disarm. A load only, so that the line stays
-     * shared between all cores while the consumer is awake. */
-    if (likely(__atomic_load_n(&doorbell->sleeping, __ATOMIC_RELAXED) == 0)) {
+    if (likely(!doorbell_is_armed(doorbell))) {
         return false;
     }
     /* Relaxed: of several producers that saw 1, the total order of this one word picks the waker.

@@ -65,7 +65,7 @@ int fanout_init(struct fanout *fanout, struct sequencer *sequencer, struct queue
     list_init(&fanout->blocked);
     fanout->deliveries = memory_alloc(FANOUT_SENDS_MAX * sizeof(fanout->deliveries[0]));
     fanout->cache = memory_calloc(FANOUT_CACHE_SIZE, sizeof(fanout->cache[0]));
-    fanout->arena = memory_alloc(FANOUT_ARENA_BYTES);
+    fanout->arena = memory_map(FANOUT_ARENA_BYTES);
     fanout->read_frames = memory_alloc(FANOUT_BATCH_FRAMES_MAX * sizeof(fanout->read_frames[0]));
     fanout->broadcast = sequencer_broadcast_feed(sequencer, shard);
     if (fanout->deliveries == NULL || fanout->cache == NULL || fanout->arena == NULL ||
@@ -131,7 +131,9 @@ void fanout_fini(struct fanout *fanout)
     free_feeds(&fanout->retired);
     memory_free(fanout->deliveries);
     memory_free(fanout->cache);
-    memory_free(fanout->arena);
+    if (fanout->arena != NULL) {
+        memory_unmap(fanout->arena, FANOUT_ARENA_BYTES);
+    }
     memory_free(fanout->read_frames);
 }
 
@@ -781,6 +783,7 @@ void fanout_sends_final(struct fanout *fanout)
     if (fanout->arena_used > 0) {
         memset(fanout->cache, 0, FANOUT_CACHE_SIZE * sizeof(fanout->cache[0]));
         fanout->recent = NULL;
+        fanout->arena_top = max_u64(fanout->arena_top, fanout->arena_used);
         fanout->arena_used = 0;
     }
     trim_passed(fanout);
@@ -871,30 +874,4 @@ bool fanout_move_on(const struct fanout *fanout, struct subscriber *subscriber)
     bool moves = subscriber->position < fanout->dequeued;
     subscriber->position = max_u64(subscriber->position, fanout->dequeued);
     return moves;
-}
-
-/* ---- Housekeeping ---------------------------------------------------------------------------- */
-
-void fanout_sweep(struct fanout *fanout, unsigned sweeps)
-{
-    fanout->sweeps++;
-    lag_sweep(fanout);
-    for (unsigned i = 0; i < FANOUT_RETIRES_MAX && !list_is_empty(&fanout->idle); i++) {
-        struct feed *feed = container_of(fanout->idle.next, struct feed, idle);
-        if (fanout->sweeps - feed->idle_since < sweeps) {
-            break;
-        }
-        list_remove(&feed->idle);
-        sequencer_detach(fanout->sequencer, fanout->shard, feed);
-        feed->retired_tail = queue_tail(fanout->queue);
-        list_append(&fanout->retired, &feed->idle);
-    }
-    for (unsigned i = 0; i < FANOUT_RETIRES_MAX && !list_is_empty(&fanout->retired); i++) {
-        struct feed *feed = container_of(fanout->retired.next, struct feed, idle);
-        if (feed->retired_tail > queue_head(fanout->queue) || list_is_linked(&feed->dirty)) {
-            break;
-        }
-        list_remove(&feed->idle);
-        feed_free(feed);
-    }
 }

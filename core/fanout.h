@@ -49,6 +49,7 @@ enum {
     FANOUT_BATCH_BYTES_MAX = 64 * 1024,
     /* Copies made in one turn. */
     FANOUT_ARENA_BYTES = 1024 * 1024,
+    FANOUT_ARENA_KEPT_BYTES = 64 * 1024, /* of it, while there is little to do */
     FANOUT_CACHE_SIZE = 64,
     /* Blocked subscribers looked at in one sweep. */
     FANOUT_BLOCKED_MAX = 1024,
@@ -131,6 +132,7 @@ struct fanout {
     struct fanout_batch *recent;        /* of them, or NULL: the one that was last found */
     char *arena;
     size_t arena_used;
+    size_t arena_top;                     /* the most that turns used since memory was given back */
     struct fanout_batch *history_batches; /* of this turn: they hold references */
     struct frame **read_frames;
     struct fanout_stats stats;

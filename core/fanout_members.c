@@ -1,4 +1,4 @@
-/* Joining the feeds of a shard, and leaving them. */
+/* Joining the feeds of a shard, leaving them, and what becomes of those that nobody is in. */
 #include <errno.h>
 
 #include "core/base/memory.h"
@@ -154,4 +154,44 @@ void fanout_leave(struct fanout *fanout, struct subscriber *subscriber, uint64_t
     leave_feeds(fanout, subscriber, subscriber->channel_count, true);
     sequencer_unsubscribe(fanout->sequencer, feeds, subscriber->channel_count, now_ms);
     subscriber_reset(subscriber);
+}
+
+/* ---- Housekeeping ---------------------------------------------------------------------------- */
+
+/* What only much traffic needs goes back when there is none. */
+static void give_back_memory(struct fanout *fanout)
+{
+    if (fanout->arena_used == 0 && fanout->arena_top > FANOUT_ARENA_KEPT_BYTES) {
+        memory_discard(fanout->arena + FANOUT_ARENA_KEPT_BYTES,
+                       fanout->arena_top - FANOUT_ARENA_KEPT_BYTES);
+        fanout->arena_top = 0;
+    }
+    if (list_is_empty(&fanout->dirty) && list_is_empty(&fanout->passed)) {
+        profile_give_back(fanout->profile);
+    }
+}
+
+void fanout_sweep(struct fanout *fanout, unsigned sweeps)
+{
+    fanout->sweeps++;
+    give_back_memory(fanout);
+    lag_sweep(fanout);
+    for (unsigned i = 0; i < FANOUT_RETIRES_MAX && !list_is_empty(&fanout->idle); i++) {
+        struct feed *feed = container_of(fanout->idle.next, struct feed, idle);
+        if (fanout->sweeps - feed->idle_since < sweeps) {
+            break;
+        }
+        list_remove(&feed->idle);
+        sequencer_detach(fanout->sequencer, fanout->shard, feed);
+        feed->retired_tail = queue_tail(fanout->queue);
+        list_append(&fanout->retired, &feed->idle);
+    }
+    for (unsigned i = 0; i < FANOUT_RETIRES_MAX && !list_is_empty(&fanout->retired); i++) {
+        struct feed *feed = container_of(fanout->retired.next, struct feed, idle);
+        if (feed->retired_tail > queue_head(fanout->queue) || list_is_linked(&feed->dirty)) {
+            break;
+        }
+        list_remove(&feed->idle);
+        feed_free(feed);
+    }
 }

@@ -103,6 +103,19 @@ void profile_published(struct profile *profile, unsigned count, uint64_t sequenc
 
 /* ---- The fan-out's side ---------------------------------------------------------------------- */
 
+void profile_give_back(struct profile *profile)
+{
+    if (PROFILE_IS_ON && profile != NULL) {
+        profile_at_rest(profile);
+        uint64_t top = min_u64(profile->take_top, PROFILE_TAKE_COUNT);
+        if (top > PROFILE_TAKES_KEPT) {
+            memory_discard(&profile->takes[PROFILE_TAKES_KEPT],
+                           (top - PROFILE_TAKES_KEPT) * sizeof(profile->takes[0]));
+            profile->take_top = 0;
+        }
+    }
+}
+
 void profile_taken(struct profile *profile, const struct frame *frame)
 {
     if (PROFILE_IS_ON && profile != NULL) {

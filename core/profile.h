@@ -76,7 +76,7 @@ enum profile_phase {
 
 /* Turns that took events and are remembered; in longer passes the oldest lose some of their time.
  */
-enum { PROFILE_TAKE_COUNT = 8192 };
+enum { PROFILE_TAKE_COUNT = 8192, PROFILE_TAKES_KEPT = 256 };
 
 /* A turn that took events from the queue. */
 struct profile_take {
@@ -98,6 +98,7 @@ struct profile {
     uint32_t batch_run;  /* ... and were so many */
     uint32_t taken;      /* events of this turn so far */
     uint64_t take_count;
+    uint64_t take_top; /* the most there were since memory was given back */
     struct profile_take takes[PROFILE_TAKE_COUNT];
     struct histogram histograms[PROFILE_MEASURE_COUNT];
 };
@@ -147,9 +148,13 @@ void profile_published(struct profile *profile, unsigned count, uint64_t sequenc
 static inline void profile_at_rest(struct profile *profile)
 {
     if (PROFILE_IS_ON && profile != NULL) {
+        profile->take_top = max_u64(profile->take_top, profile->take_count);
         profile->take_count = 0;
     }
 }
+
+/* The same, and there is little to do: memory for many such turns goes back. */
+void profile_give_back(struct profile *profile);
 
 /* An event was taken from the queue. */
 void profile_taken(struct profile *profile, const struct frame *frame);

@@ -64,12 +64,27 @@ bool hub_is_draining(const struct hub *hub)
     return __atomic_load_n(&hub->draining, __ATOMIC_ACQUIRE) != 0;
 }
 
+static struct doorbell *hub_doorbell(void *owner, unsigned shard)
+{
+    const struct hub *hub = owner;
+    return &hub->shards[shard]->doorbell;
+}
+
+static struct relay *hub_relay(void *owner, unsigned shard)
+{
+    const struct hub *hub = owner;
+    return &hub->shards[shard]->relay;
+}
+
+static void hub_wake_one(void *owner, unsigned shard)
+{
+    const struct hub *hub = owner;
+    io_wake(hub->shards[shard]->io);
+}
+
 void hub_wake(struct hub *hub, const struct shard_set *shards)
 {
-    for (unsigned i = shard_set_next(shards, 0); i < hub->shard_count;
-         i = shard_set_next(shards, i + 1)) {
-        shard_wake(hub->shards[i]);
-    }
+    relay_wake(&(struct relay_shards){hub, hub_doorbell, hub_relay, hub_wake_one}, shards);
 }
 
 static struct log_ring *hub_log(struct hub *hub)

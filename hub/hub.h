@@ -106,7 +106,7 @@ uint32_t hub_connections_per_shard(const struct hub *hub);
 
 bool hub_is_draining(const struct hub *hub);
 
-/* Wakes each of these shards that sleeps. Any thread. */
+/* Wakes each of these shards that sleeps, or has one of them do it. Any thread. */
 void hub_wake(struct hub *hub, const struct shard_set *shards);
 
 /*

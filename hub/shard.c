@@ -575,8 +575,8 @@ static int shard_timeout_ms(struct shard *shard)
     if (shard_has_orders(shard) || fanout_has_work(&shard->fanout) ||
         !list_is_empty(&shard->outgoing) || !list_is_empty(&shard->pumping) ||
         shard->control_send_count > 0 || !mailbox_is_empty(&shard->mailbox) ||
-        system_has_work(shard) || shard->wheel_ms < shard->now_ms ||
-        (shard->draining && !shard->has_left_ports)) {
+        !relay_is_empty(&shard->relay) || system_has_work(shard) ||
+        shard->wheel_ms < shard->now_ms || (shard->draining && !shard->has_left_ports)) {
         return 0;
     }
     uint64_t wait_ms = wheel_wait_ms(&shard->wheel, shard->now_ms);
@@ -637,10 +637,12 @@ static void shard_free_streams(struct shard *shard)
 
 /*
  * Once for all that this turn has published: with many shards, waking them is the dearest part of
- * publishing to them. This one looks at its own queue in this very turn or the next.
+ * publishing to them. This one looks at its own queue in this very turn or the next. And those that
+ * whoever woke this shard left to it.
  */
 static void shard_wake_others(struct shard *shard)
 {
+    relay_take(&shard->relay, &shard->to_wake);
     if (shard_set_is_empty(&shard->to_wake)) {
         return;
     }

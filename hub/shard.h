@@ -21,6 +21,7 @@
 #include "core/fanout.h"
 #include "core/mailbox.h"
 #include "core/profile.h"
+#include "core/relay.h"
 #include "hub/connection.h"
 #include "hub/http2_memory.h"
 #include "hub/hub.h"
@@ -103,6 +104,7 @@ struct shard {
     pthread_t thread;
     struct io *io;
     struct doorbell doorbell;
+    struct relay relay; /* others that this one is to wake */
     struct mailbox mailbox;
     struct queue queue;
     struct fanout fanout;

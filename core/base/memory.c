@@ -3,6 +3,7 @@
 #include <sanitizer/asan_interface.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 /* The smallest there are: larger ones are touched several times. */
 enum { MEMORY_PAGE_BYTES = 4096 };
@@ -67,6 +68,15 @@ void memory_unmap(void *block, size_t size)
 {
     memory_take_back(block, size);
     CHECK(munmap(block, size) == 0);
+}
+
+void memory_discard(void *block, size_t size)
+{
+    size_t page = (size_t)getpagesize();
+    size_t before = (page - (uintptr_t)block % page) % page;
+    if (size >= before + page) {
+        CHECK(madvise((char *)block + before, (size - before) / page * page, MADV_DONTNEED) == 0);
+    }
 }
 
 void memory_let_go(void *bytes, size_t size)

@@ -26,6 +26,11 @@ char *memory_copy(struct span span) __attribute__((malloc));
 void *memory_map(size_t size);
 void memory_unmap(void *block, size_t size);
 /*
+ * Gives back the pages that lie whole in `block`, a part of what memory_map gave: they are zero and
+ * cost nothing again until touched.
+ */
+void memory_discard(void *block, size_t size);
+/*
  * Brings the pages of `block` in, whose content stays: for what its owner will use whatever comes,
  * so that nobody waits for a page later, and memory that grows has a reason in the load.
  */

@@ -41,7 +41,8 @@ test('a hub that was started anew is found again, and the gap is told', { hub: n
     await second.publish('a', 'after');
     const { code, error } = await sub.ended();
     assert.equal(code, 0);
-    assert.match(error, /GAP: events after \S+ are missing \(epoch\); nothing after them is kept\n/);
+    /* "after" may be there when the hub looks what it has for the client that it has just logged. */
+    assert.match(error, /GAP: events after \S+ are missing \(epoch\); (nothing after them is kept|it goes on with \S+)\n/);
     first.stop = async () => {};
 });
 

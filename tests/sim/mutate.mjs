@@ -57,6 +57,7 @@ const faults = [
     ['position-of-a-join', 'core/fanout_members.c',
         'fanout_set_back(subscriber, min_u64(from, sequence), 0) < 0', 'fanout_set_back(subscriber, min_u64(from, sequence) + 1, 0) < 0'],
     ['publish-wakes-nobody', 'hub/shard.c', '    hub_wake(shard->hub, &shards);\n', ''],
+    ['share-is-forgotten', 'hub/shard.c', '    relay_take(&shard->relay, &shard->to_wake);\n', ''],
     ['mail-wakes-nobody', 'hub/shard.c',
         '    mailbox_post(&shard->mailbox, mail);\n    shard_wake(shard);\n', '    mailbox_post(&shard->mailbox, mail);\n'],
     ['doorbell-is-dumb', 'core/doorbell.h',

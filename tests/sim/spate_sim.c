@@ -204,6 +204,13 @@ static void choose_options(struct world_options *options)
         options->messages = 60;
         options->small_budgets = options->resets = options->fickle = true;
     }
+    if (sim_chance(4)) {
+        /* Enough of them asleep that they wake one another. */
+        options->shards = RELAY_WIDTH + 1 + (unsigned)sim_below(16);
+        options->subscribers = 2 * options->shards;
+        options->messages = 60;
+        options->data_max = 400;
+    }
     if (shards_wanted > 0) {
         options->shards = shards_wanted;
         options->subscribers = (unsigned)max_u64(options->subscribers, 2 * shards_wanted);
@@ -385,7 +392,7 @@ static void shard_step(unsigned index)
     world_fail_allocations(false);
     model_look();
     verify_sends(index);
-    verify_sleepers();
+    verify_sleepers(index);
     if (sim_below(VERIFY_EVERY) == 0 && world_is_good()) {
         verify_hub();
     }

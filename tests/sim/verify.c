@@ -306,8 +306,26 @@ void verify_sends(unsigned index)
     }
 }
 
-void verify_sleepers(void)
+/* It will run, or one that will run is to wake it. */
+static bool will_wake(unsigned shard)
 {
+    if (sim_loop_is_woken(shard)) {
+        return true;
+    }
+    for (unsigned i = 0; i < world.hub.shard_count; i++) {
+        if (shard_set_has(&world.hub.shards[i]->relay.shards, shard) && !world.fibers[i].ended &&
+            (!sim_net.loops[i].asleep || sim_loop_is_woken(i))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void verify_sleepers(unsigned ran)
+{
+    if (!relay_is_empty(&world.hub.shards[ran]->relay) && !sim_loop_is_woken(ran)) {
+        world_fail("shard %u has not woken those that were left to it", ran);
+    }
     for (unsigned i = 0; i < world.hub.shard_count; i++) {
         const struct shard *shard = world.hub.shards[i];
         const struct queue *queue = &shard->queue;
@@ -319,6 +337,8 @@ void verify_sleepers(void)
             what = "its queue";
         } else if (!mailbox_is_empty(&shard->mailbox)) {
             what = "its mailbox";
+        } else if (!relay_is_empty(&shard->relay)) {
+            what = "others that it is to wake";
         } else if (hub_is_draining(&world.hub) != shard->draining) {
             what = "an order to drain";
         } else if (!list_is_empty(&shard->fanout.dirty) || !list_is_empty(&shard->fanout.ready) ||
@@ -327,7 +347,7 @@ void verify_sleepers(void)
         } else if (!list_is_empty(&shard->outgoing)) {
             what = "its outboxes";
         }
-        if (what != NULL && !sim_loop_is_woken(i)) {
+        if (what != NULL && !will_wake(i)) {
             world_fail("shard %u sleeps over %s", i, what);
         }
     }

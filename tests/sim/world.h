@@ -114,8 +114,9 @@ struct channel *source_channel(unsigned source); /* NULL while the hub has none 
 void verify_hub(void);
 /* How many sends the shard, which has just run, will make in a turn. */
 void verify_sends(unsigned index);
-/* A shard that sleeps must have nothing to do. */
-void verify_sleepers(void);
+/* A shard that sleeps must have nothing to do, and the one that just ran must have passed wakes on.
+ */
+void verify_sleepers(unsigned ran);
 /* Nobody is connected any more, and everything has been delivered. */
 void verify_empty(void);
 

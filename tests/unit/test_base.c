@@ -110,6 +110,15 @@ static void test_touched_pages_are_there_and_as_they_were(void **state)
     assert_int_equal(pages_present(block, 8), 3);
     assert_int_equal(pages_present(block + 2 * page, 3), 3);
     assert_int_equal(block[3 * page], 'a');
+    block[5 * page - 1] = 'b';
+    memory_discard(block + 2 * page + 1, 2 * page); /* of these three, one lies whole in there */
+    assert_int_equal(pages_present(block, 8), 2);
+    assert_int_equal(block[3 * page], 0);
+    assert_int_equal(block[5 * page - 1], 'b');
+    memory_discard(block + 4 * page, page - 1);
+    assert_int_equal(block[5 * page - 1], 'b');
+    memory_discard(block, 8 * page);
+    assert_int_equal(pages_present(block, 8), 0);
     memory_unmap(block, 8 * page);
 }
 

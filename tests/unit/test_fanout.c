@@ -331,6 +331,37 @@ static void test_pending_events_go_out_in_one_send(void **state)
     audience_free(world);
 }
 
+static void test_memory_for_copies_goes_back_when_they_are_gone(void **state)
+{
+    (void)state;
+    struct world *world = audience_new(2, &some_history);
+    struct shard *shard = world->shards;
+    struct fanout *fanout = &shard->fanout;
+    publish_news(world, 0, 20000);
+    fanout_hold(fanout, &world->peers[0]->subscriber);
+    shard_turn(world, shard);
+    shard_finish(world, shard);
+    /* Two at different places need two copies, together more than what is kept. */
+    fanout_release(fanout, &world->peers[0]->subscriber);
+    publish_news(world, 0, 20000);
+    publish_news(world, 0, 20000);
+    fanout_take(fanout);
+    fanout_run(fanout);
+    assert_int_equal(shard->send_count, 2);
+    size_t used = fanout->arena_used;
+    assert_true(used > FANOUT_ARENA_KEPT_BYTES + 8192);
+    fanout_sweep(fanout, 0); /* they are on loan */
+    assert_int_equal(fanout->arena_used, used);
+    shard_finish(world, shard);
+    assert_int_equal(fanout->arena_top, used);
+    fanout_sweep(fanout, 0);
+    assert_int_equal(fanout->arena_top, 0);
+    for (size_t i = FANOUT_ARENA_KEPT_BYTES; i + 4096 < used; i += 4096) {
+        assert_int_equal(fanout->arena[i], 0);
+    }
+    audience_free(world);
+}
+
 /* More members than one turn may look at: the pass goes on in the next turns, and ends. */
 static void test_a_pass_is_budgeted(void **state)
 {
@@ -787,6 +818,7 @@ int main(void)
         cmocka_unit_test(test_a_delivery_allocates_nothing),
         cmocka_unit_test(test_one_event_is_sent_from_the_frame_itself),
         cmocka_unit_test(test_pending_events_go_out_in_one_send),
+        cmocka_unit_test(test_memory_for_copies_goes_back_when_they_are_gone),
         cmocka_unit_test(test_a_pass_is_budgeted),
         cmocka_unit_test(test_a_pass_over_several_turns_leaves_nobody_out),
         cmocka_unit_test(test_turns_grow_while_no_event_comes),

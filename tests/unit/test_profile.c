@@ -316,6 +316,31 @@ static void test_catch_up(void **state)
     profile_free(profile);
 }
 
+/* What a long time of turns needed goes back; some stays, and all goes on. */
+static void test_memory_goes_back(void **state)
+{
+    (void)state;
+    struct way way;
+    way_init(&way);
+    for (uint64_t i = 1; i <= 2000; i++) {
+        profile_taken_all(way.profile, i, &way.queue);
+    }
+    assert_int_equal(way.profile->takes[1000].upto, 1001);
+    profile_give_back(way.profile);
+    assert_int_equal(way.profile->takes[1000].upto, 0);
+    assert_int_equal(way.profile->takes[PROFILE_TAKES_KEPT - 1].upto, PROFILE_TAKES_KEPT);
+    assert_int_equal(way.profile->take_count, 0);
+    profile_give_back(way.profile);
+    profile_give_back(NULL);
+    way_publish(&way, 1, 1);
+    way_take(&way);
+    feed_set_passed(way.feed, way.sequence);
+    profile_sends_final(way.profile, 1);
+    profile_settle(way.profile, way.feed);
+    assert_int_equal(count_of(way.profile, PROFILE_TOTAL), 1);
+    way_fini(&way);
+}
+
 /* A fan-out without a profile is as good. */
 static void test_null(void **state)
 {
@@ -342,7 +367,7 @@ int main(void)
         cmocka_unit_test(test_published), cmocka_unit_test(test_one_turn),
         cmocka_unit_test(test_long_pass), cmocka_unit_test(test_forgotten_takes),
         cmocka_unit_test(test_batches),   cmocka_unit_test(test_catch_up),
-        cmocka_unit_test(test_null),
+        cmocka_unit_test(test_null),      cmocka_unit_test(test_memory_goes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

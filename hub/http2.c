@@ -383,9 +383,12 @@ static void requests_answer(struct http2 *http2)
 static bool http2_is_over(const struct http2 *http2)
 {
     const struct connection *connection = http2->connection;
+    const struct shard *shard = connection->shard;
+    /* Its first request may be on its way: it has been told, and has until the drain is over. */
+    bool drains =
+        shard->draining && (connection->requests > 0 || shard->now_ms >= shard->drain_end_ms);
     /* One that was refused has its answer; there may be room when the client comes back. */
-    return connection->shard->draining || http2->peer_leaves ||
-           (connection->flags & CONNECTION_PEER_DONE) != 0 ||
+    return drains || http2->peer_leaves || (connection->flags & CONNECTION_PEER_DONE) != 0 ||
            ((connection->flags & CONNECTION_REFUSED) != 0 && connection->requests > 0);
 }
 

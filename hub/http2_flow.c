@@ -134,7 +134,8 @@ bool http2_is_stuck(const struct connection *stream)
 {
     const struct http2 *http2 = http2_of(stream);
     bool waits = stream->outbox != NULL || (stream->subscriber.flags & SUBSCRIBER_BLOCKED) != 0;
-    bool is_out = http2->connection->outbox == NULL || http2->flushed_ms >= stream->sent_ms;
+    /* What was sent in the same millisecond may have come after that flush. */
+    bool is_out = http2->connection->outbox == NULL || http2->flushed_ms > stream->sent_ms;
     if (!waits || !is_out) {
         return false; /* the peer may not have yet what would make it open a window */
     }

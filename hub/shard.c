@@ -1,6 +1,7 @@
 #include "hub/shard.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -79,7 +80,7 @@ static void shard_accepted(void *owner, struct io_listener *listener, int32_t de
     struct address address;
     uint16_t flags = 0;
     address_from(&address, from);
-    if (shard->draining || !shard_admit(shard, &address, &flags)) {
+    if (!shard_admit(shard, &address, &flags)) {
         io_reject(shard->io, descriptor);
         return;
     }
@@ -440,6 +441,17 @@ static void connection_abandon(struct connection *connection)
     connection_close(connection, "shutdown");
 }
 
+static int shard_listen(struct shard *shard)
+{
+    for (; shard->listening_count < shard->listener_count; shard->listening_count++) {
+        int r = io_listen(shard->io, &shard->listeners[shard->listening_count].listener);
+        if (r < 0) {
+            return r;
+        }
+    }
+    return 0;
+}
+
 static void shard_stop_listening(struct shard *shard)
 {
     for (; shard->listening_count > 0; shard->listening_count--) {
@@ -449,17 +461,54 @@ static void shard_stop_listening(struct shard *shard)
 
 /*
  * The port refuses newcomers from here on, instead of letting them wait for the end, and another
- * hub may take it. A Unix socket stays until then, as its file does.
+ * hub may take it. A Unix socket stays until then, as its file does. False: a listener that was
+ * stopped is still busy.
  */
-static void shard_close_listeners(struct shard *shard)
+static bool shard_close_listeners(struct shard *shard)
 {
     for (unsigned i = 0; i < shard->listener_count; i++) {
+        if (!io_listener_is_idle(&shard->listeners[i].listener)) {
+            return false;
+        }
+    }
+    for (unsigned i = 0; i < shard->listener_count; i++) {
         int *fd = &shard->hub->listens[i].fds[shard->shard_index];
-        if (*fd >= 0 && !shard->listeners[i].is_local &&
-            io_listener_is_idle(&shard->listeners[i].listener)) {
+        if (*fd >= 0 && !shard->listeners[i].is_local) {
             close(*fd);
             *fd = -1;
         }
+    }
+    return true;
+}
+
+/* Somebody has connected and is not accepted yet. */
+static bool shard_has_newcomers(const struct shard *shard)
+{
+    struct pollfd waiting[HUB_LISTEN_COUNT_MAX];
+    for (unsigned i = 0; i < shard->listener_count; i++) {
+        waiting[i] = (struct pollfd){.fd = shard->listeners[i].listener.fd, .events = POLLIN};
+    }
+    return poll(waiting, shard->listener_count, 0) > 0;
+}
+
+/*
+ * Takes a few turns: whoever connected before the end is served, as a port that closes resets those
+ * who still wait there. With `now` no longer.
+ */
+static void shard_leave_ports(struct shard *shard, bool now)
+{
+    bool waits = !now && shard_has_newcomers(shard);
+    bool comes =
+        waits ||
+        (!now && (shard->stats.accepted != shard->accepted_before || io_has_more(shard->io)));
+    shard->accepted_before = shard->stats.accepted;
+    if (!comes) {
+        shard_stop_listening(shard);
+    } else if (waits) {
+        (void)shard_listen(shard);
+    }
+    if (shard->listening_count == 0) {
+        shard->has_left_ports = shard_close_listeners(shard);
     }
 }
 
@@ -482,16 +531,17 @@ static void shard_drain(struct shard *shard)
     if (!shard->draining) {
         shard->draining = true;
         shard->drain_end_ms = shard->now_ms + drain_ms;
-        shard_stop_listening(shard);
         shard_each_connection(shard, connection_drain);
     }
-    shard_close_listeners(shard);
     uint64_t least_ms = min_u64(SHARD_DRAIN_MIN_MS, drain_ms);
-    bool over =
-        shard->now_ms >= shard->drain_end_ms ||
-        (shard_is_quiet(shard) && shard->now_ms + drain_ms >= shard->drain_end_ms + least_ms);
+    bool had_least = shard->now_ms + drain_ms >= shard->drain_end_ms + least_ms;
     /* Acquire: pairs with hub_drain's release; nothing else is published with it. */
-    if (over || __atomic_load_n(&shard->hub->stopping, __ATOMIC_ACQUIRE) != 0) {
+    bool over = shard->now_ms >= shard->drain_end_ms || (shard_is_quiet(shard) && had_least) ||
+                __atomic_load_n(&shard->hub->stopping, __ATOMIC_ACQUIRE) != 0;
+    if (!shard->has_left_ports) {
+        shard_leave_ports(shard, over || had_least);
+    }
+    if (over) {
         shard->drain_end_ms = min_u64(shard->drain_end_ms, shard->now_ms);
         bool last = shard->now_ms >= shard->drain_end_ms + SHARD_DRAIN_LAST_MS;
         shard_each_connection(shard, last ? connection_abandon : connection_stop);
@@ -526,7 +576,7 @@ static int shard_timeout_ms(struct shard *shard)
         !list_is_empty(&shard->outgoing) || !list_is_empty(&shard->pumping) ||
         shard->control_send_count > 0 || !mailbox_is_empty(&shard->mailbox) ||
         !relay_is_empty(&shard->relay) || system_has_work(shard) ||
-        shard->wheel_ms < shard->now_ms) {
+        shard->wheel_ms < shard->now_ms || (shard->draining && !shard->has_left_ports)) {
         return 0;
     }
     uint64_t wait_ms = wheel_wait_ms(&shard->wheel, shard->now_ms);
@@ -632,7 +682,7 @@ bool shard_turn(struct shard *shard)
     shard_pump(shard);
     shard_send_outboxes(shard);
     shard_wake_others(shard);
-    return !(shard->draining && shard->stats.connections == 0);
+    return !(shard->draining && shard->has_left_ports && shard->stats.connections == 0);
 }
 
 /* ---- Connections as memory ---------------------------------------------------------------------
@@ -777,15 +827,13 @@ int shard_open(struct shard *shard)
         listener->listener.fd = hub->listens[i].fds[shard->shard_index];
         listener->is_local = hub->listens[i].is_local;
         listener->is_tls = hub->listens[i].is_tls;
-        r = io_listen(shard->io, &listener->listener);
-        if (r < 0) {
-            shard->start_problem = "cannot accept connections";
-            return r;
-        }
         shard->listener_count++;
-        shard->listening_count++;
     }
-    return 0;
+    r = shard_listen(shard);
+    if (r < 0) {
+        shard->start_problem = "cannot accept connections";
+    }
+    return r;
 }
 
 void shard_close(struct shard *shard)
@@ -799,7 +847,7 @@ void shard_close(struct shard *shard)
             CHECK(io_turn(shard->io, 10) == 0);
         }
     }
-    shard_close_listeners(shard);
+    CHECK(shard_close_listeners(shard));
 }
 
 void shard_wake(struct shard *shard)

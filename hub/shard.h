@@ -126,6 +126,8 @@ struct shard {
     unsigned listener_count;
     unsigned listening_count; /* of them, the first this many accept connections */
     struct shard_listener listeners[HUB_LISTEN_COUNT_MAX];
+    uint64_t accepted_before; /* while draining: up to the last turn */
+    bool has_left_ports;      /* draining, and nobody new can come */
     /* Connections. */
     struct connection **slabs;
     uint32_t slab_count;

@@ -471,6 +471,22 @@ test('draining: GOAWAY, every stream ends in order, then the connection',
         assert.deepEqual(await hub.ended(), { code: 0, signal: null });
     });
 
+test('draining: the first request of a connection is answered', { hub: null }, async ({ start }) => {
+    const hub = await start({ args: ['--drain-seconds', '3600', '--shards', '1'] });
+    const stream = await hub.subscribe('/sse/meanwhile');
+    const bare = await Bare.open(hub);
+    await bare.when('SETTINGS', () => bare.of(SETTINGS).length > 1);
+    hub.signal('SIGTERM');
+    assert.equal(await bare.goaway(), constants.NGHTTP2_NO_ERROR);
+    bare.get(1, '/health');
+    await bare.when('the end', () => bare.wire.ended);
+    assert.equal(bare.of(HEADERS, 1).length, 1);
+    assert.deepEqual(bare.of(GOAWAY).map(({ payload }) => payload.readUInt32BE(0)), [0x7fffffff, 1]);
+    hub.signal('SIGTERM');
+    await stream.end();
+    await hub.ended();
+});
+
 test('a connection that asks for nothing is ended', { waits: true, hub: { args: ['--header-seconds', '1'] } },
     async ({ hub }) => {
         const bare = await Bare.open(hub);

@@ -308,6 +308,22 @@ test('a hub that drains leaves its port to the next one', { hub: null }, async (
     assert.deepEqual(await first.ended(), { code: 0, signal: null });
 });
 
+test('who connected before the end is answered', { hub: null }, async ({ start }) => {
+    const hub = await start({ listen: ['127.0.0.1:0'], tls: false, args: ['--drain-seconds', '3600'] });
+    hub.signal('SIGSTOP');
+    const wires = await Promise.all(Array.from({ length: 120 }, () => hub.connect()));
+    for (const wire of wires) {
+        wire.send('GET /health HTTP/1.1\r\nHost: hub\r\n\r\n');
+    }
+    hub.signal('SIGTERM');
+    hub.signal('SIGCONT');
+    for (const wire of wires) {
+        assert.equal((await wire.response()).status, 200);
+        wire.destroy();
+    }
+    assert.deepEqual(await hub.ended(), { code: 0, signal: null });
+});
+
 test('kill -9, and the next start on the same port is clean', { hub: null }, async ({ start, defer }) => {
     const socket = path.join(scratch(defer), 'hub.sock');
     const first = await start({ listen: ['127.0.0.1:0', `unix:${socket}`] });

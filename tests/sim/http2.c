@@ -384,12 +384,20 @@ static void question_step(struct carrier *carrier)
     }
 }
 
+/* Its SETTINGS have come: it did not refuse the connection in HTTP/1.1, for want of memory. */
+static bool hub_speaks_http2(const struct carrier *carrier)
+{
+    return nghttp2_session_get_remote_settings(carrier->session,
+                                               NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE) != UINT32_MAX;
+}
+
 /* It moves no bytes, until the hub has given it up. */
 static bool carrier_is_gone(struct carrier *carrier)
 {
     const struct sim_connection *connection = carrier->connection;
     patience_look(&carrier->patience, connection->to_client.len > 0, false);
-    if (world.options.timeouts && world.phase == PHASE_RUN && sim_below(300) == 0) {
+    if (world.options.timeouts && world.phase == PHASE_RUN && sim_below(300) == 0 &&
+        hub_speaks_http2(carrier)) {
         world_trace("carrier %u: reads nothing any more", number_of(carrier));
         carrier->patience.gone = true;
     }
@@ -539,8 +547,10 @@ bool carried_begin(struct carried *carried, const char *request, size_t len)
 
 uint64_t carried_said_ms(const struct carried *carried)
 {
-    const struct sim_connection *connection = carried->carrier->connection;
-    return connection->was_cut ? connection->last_said_ms : carried->last_said_ms;
+    const struct carrier *carrier = carried->carrier;
+    /* One that is over may have words left that its client has not read. */
+    bool is_busy = carrier != NULL && carrier->connection->was_cut;
+    return is_busy ? carrier->connection->last_said_ms : carried->last_said_ms;
 }
 
 size_t carried_read(struct carried *carried, char *bytes, size_t size, struct sim_stamp *ret_stamp)

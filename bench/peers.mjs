@@ -79,7 +79,7 @@ export async function nginxWorkers(child, count) {
     if (workers.length >= count) {
       return workers;
     }
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await new Promise((resolve) => setTimeout(resolve, 20)); // nobody tells of a fork: it is asked for
   }
   throw new Error(`nginx has not made its ${count} workers: ${child.complaints}`);
 }

@@ -125,7 +125,7 @@ const faults = [
         'history_at(sources->histories[i], index)->sequence - 1);', 'history_at(sources->histories[i], index)->sequence);'],
     ['one-more-than-history-says', 'core/resume.c',
         'if (count_after(sources, middle) <= count) {', 'if (count_after(sources, middle) <= count + 1) {'],
-    ['feed-freed-too-early', 'core/fanout.c',
+    ['feed-freed-too-early', 'core/fanout_members.c',
         'if (feed->retired_tail > queue_head(fanout->queue) || list_is_linked(&feed->dirty)) {',
         'if (list_is_linked(&feed->dirty)) {'],
     ['crlf-is-two-lines', 'proto/sse.c',
